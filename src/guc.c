@@ -70,7 +70,11 @@ static int	heal_retry_delay;
 static int	heal_recovery_timeout;
 static int	heal_concurrent_recoveries;
 
-/* Somebody chose monitoring_interval: then the policy does not. */
+/*
+ * heal_monitoring_interval is what is in force: the setting if somebody chose
+ * one, else what the policy makes of it.
+ */
+static int	interval_setting;	/* ms */
 static bool interval_was_set = false;
 
 static const struct config_enum_entry mode_options[] = {
@@ -162,8 +166,6 @@ static const BoolSetting bool_settings[] = {
 static const EnumSetting enum_settings[] = {
 	{"pg_heal.mode", &heal_mode, HC_MODE_OBSERVE, mode_options,
 	"How much the healer may do by itself."},
-	{"pg_heal.policy", &heal_policy, HC_POLICY_BALANCED, policy_options,
-	"How soon and how often the healer looks, acts and retries."},
 	{"pg_heal.log_level", &heal_log_level, 1, log_level_options,
 	"Least severe message of the healer that is written to the server log."},
 	{"pg_heal.log_format", &heal_log_format, 0, log_format_options,
@@ -254,9 +256,25 @@ check_interval(int *newval, void **extra, GucSource source)
 }
 
 static void
+derive_interval(int policy, int setting)
+{
+	if (interval_was_set || policy == HC_POLICY_BALANCED)
+		heal_monitoring_interval = setting;
+	else
+		heal_monitoring_interval = policy == HC_POLICY_AGGRESSIVE ? 5 * SECOND : 20 * SECOND;
+}
+
+static void
 assign_interval(int newval, void *extra)
 {
 	interval_was_set = extra != NULL && *((bool *) extra);
+	derive_interval(heal_policy, newval);
+}
+
+static void
+assign_policy(int newval, void *extra)
+{
+	derive_interval(newval, interval_setting);
 }
 
 /*---- Environment ----*/
@@ -298,6 +316,7 @@ static void
 apply_all_environment(void)
 {
 	apply_environment("pg_heal.database");
+	apply_environment("pg_heal.policy");
 	apply_environment("pg_heal.monitoring_interval");
 	for (int i = 0; i < lengthof(bool_settings); i++)
 		apply_environment(bool_settings[i].name);
@@ -358,10 +377,19 @@ guc_define(void)
 							   PGC_SIGHUP, 0,
 							   check_database, NULL, NULL);
 
+	DefineCustomEnumVariable("pg_heal.policy",
+							 "How soon and how often the healer looks, acts and retries.",
+							 NULL,
+							 &heal_policy,
+							 HC_POLICY_BALANCED,
+							 policy_options,
+							 PGC_SIGHUP, 0,
+							 NULL, assign_policy, NULL);
+
 	DefineCustomIntVariable("pg_heal.monitoring_interval",
 							"Time between two observations.",
 							"Unless set, the aggressive policy uses 5s and the conservative one 20s.",
-							&heal_monitoring_interval,
+							&interval_setting,
 							10 * SECOND, 500, HOUR,
 							PGC_SIGHUP, GUC_UNIT_MS,
 							check_interval, assign_interval, NULL);
@@ -373,21 +401,12 @@ guc_define(void)
 	MarkGUCPrefixReserved("pg_heal");
 }
 
-/* What the policy makes of an interval nobody has set. */
-static int
-effective_interval(void)
-{
-	if (interval_was_set || heal_policy == HC_POLICY_BALANCED)
-		return heal_monitoring_interval;
-	return heal_policy == HC_POLICY_AGGRESSIVE ? 5 * SECOND : 20 * SECOND;
-}
-
 void
 guc_fill_settings(hc_settings *settings)
 {
 	settings->mode = heal_mode;
 	settings->policy = heal_policy;
-	settings->monitoring_interval_ms = effective_interval();
+	settings->monitoring_interval_ms = heal_monitoring_interval;
 	settings->calm_period_ms = heal_calm_period;
 	settings->confirm_samples = heal_confirm_samples;
 	settings->anomaly_threshold = heal_anomaly_threshold;

@@ -1,7 +1,8 @@
 // remedies.h: the remedies pg_heal knows, as data. Adding a remedy is adding a
 // row to remedies.cc and its test; nothing else names a remedy by itself.
 //
-// Templates. {name} in a template stands for a parameter of the row. Parameters
+// Templates. {name} in a template stands for a parameter of the row, {name!} for
+// the same as a string literal. Parameters
 // are typed: numbers are printed from numbers, identifiers arrive quoted for SQL
 // in Match::params and are checked again, so that no text of a user reaches a
 // statement. A parameter is taken from Match::params, else from Match::values,
@@ -41,13 +42,16 @@ enum class ParamType {
   kInteger,     // an integer that is not negative
   kNumber,      // a finite decimal number that is not negative
   kOid,         // an integer from 1 to 2^32 - 1
+  kBoolean,     // true or false
+  kKeywords,    // a fixed text of the planner: lower case words, '=', ',' and spaces
   kIndexDef     // a CREATE INDEX command as the server printed it; undo text only
 };
 
 struct ParamDef {
   std::string_view name;
   ParamType type;
-  std::string_view fallback;  // "": required
+  bool required;
+  std::string_view fallback;  // stands in for an optional one, unchecked
 };
 
 // What must hold before a remedy is proposed at all; see planner.cc.
