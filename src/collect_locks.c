@@ -42,8 +42,6 @@
 #define GRAPH_CUT 2
 
 /* Defined by the other collectors. */
-extern char *collect_text(const char *text, int limit);
-extern uint32 collect_prepared(hc_prepared **prepared, TransactionId **xids);
 
 typedef struct WaitingProc
 {
@@ -135,10 +133,10 @@ allocate_results(LockReader *reader)
 	reader->locks = palloc0(sizeof(hc_lock) * reader->n_waiting);
 	reader->tags = palloc(sizeof(LOCKTAG) * reader->n_waiting);
 	reader->max_waiters = Min(ProcGlobal->allProcCount, MAX_WAITERS);
-	reader->waiters = palloc0(sizeof(hc_lock_waiter) * reader->max_waiters);
+	reader->waiters = palloc(sizeof(hc_lock_waiter) * reader->max_waiters);
 	reader->max_holders = Min(1024 + 2 * (ProcGlobal->allProcCount + max_prepared_xacts), MAX_HOLDERS);
-	reader->holders = palloc0(sizeof(hc_lock_holder) * reader->max_holders);
-	reader->holder_xids = palloc0(sizeof(TransactionId) * reader->max_holders);
+	reader->holders = palloc(sizeof(hc_lock_holder) * reader->max_holders);
+	reader->holder_xids = palloc(sizeof(TransactionId) * reader->max_holders);
 	reader->seen = palloc0(sizeof(bool) * ProcGlobal->allProcCount);
 }
 
@@ -338,18 +336,9 @@ relation_name(Oid database, Oid relation, bool catalog_open)
 	return collect_text(quote_qualified_identifier(schema, name), 2 * NAMEDATALEN * 2 + 5);
 }
 
-static const char *
-tag_text(const LOCKTAG *tag)
-{
-	StringInfoData text;
-
-	initStringInfo(&text);
-	DescribeLockTag(&text, tag);
-	return text.data;
-}
-
+/* text is a buffer to work in */
 static void
-describe_lock(hc_lock *lock, const LOCKTAG *tag, bool catalog_open)
+describe_lock(hc_lock *lock, const LOCKTAG *tag, bool catalog_open, StringInfo text)
 {
 	lock->kind = kind_of(tag);
 	switch (lock->kind)
@@ -369,7 +358,9 @@ describe_lock(hc_lock *lock, const LOCKTAG *tag, bool catalog_open)
 				lock->database_oid = tag->locktag_field1;
 			break;
 	}
-	lock->name = tag_text(tag);
+	resetStringInfo(text);
+	DescribeLockTag(text, tag);
+	lock->name = pnstrdup(text->data, text->len);
 }
 
 /*
@@ -380,9 +371,11 @@ static void
 describe_locks(LockReader *reader)
 {
 	bool		catalog_open = ConditionalLockRelationOid(RelationRelationId, AccessShareLock);
+	StringInfoData text;
 
+	initStringInfo(&text);
 	for (uint32 i = 0; i < reader->n_locks; i++)
-		describe_lock(&reader->locks[i], &reader->tags[i], catalog_open);
+		describe_lock(&reader->locks[i], &reader->tags[i], catalog_open, &text);
 	if (catalog_open)
 		UnlockRelationOid(RelationRelationId, AccessShareLock);
 }

@@ -45,7 +45,6 @@
 #define MIGRATION_APPLICATION "pg_heal_migration"
 
 /* Shared with the other collectors. */
-extern char *collect_text(const char *text, int limit);
 
 /* What the PGPROC of a process adds to its status entry. */
 typedef struct ProcView

@@ -243,6 +243,8 @@ extern void hooks_shmem_startup(bool found);
 extern void hooks_install(void);	/* from _PG_init */
 /* Totals over all backends since server start. */
 extern void hooks_read_exec(HealExecTotals *totals);
+/* The same for one database; without the latency histogram. */
+extern void hooks_read_exec_database(Oid database, HealExecTotals *totals);
 
 /* ---- launcher.c, healer.c ---- */
 
@@ -259,6 +261,10 @@ extern void collect_locks(hc_observation *obs, double *metrics);	/* after sessio
 extern void collect_server(hc_observation *obs, hc_server *server, double *metrics);	/* counters, checkpointer, WAL, archiver, disk */
 extern void collect_replication(hc_observation *obs, double *metrics);	/* standbys, slots, prepared transactions, horizon */
 extern void collect_hooks(double *metrics); /* executor, log, authentication counters */
+/* Text of another backend as valid text of this one, clipped to limit bytes; palloc'd. */
+extern char *collect_text(const char *text, int limit);
+/* Prepared transactions with their xids; palloc'd, returns their number. */
+extern uint32 collect_prepared(hc_prepared **prepared, TransactionId **xids);
 /* Number of backends waiting for a heavyweight lock, without any lock: the cheap look. */
 extern int	collect_lock_waiters(void);
 
