@@ -7,10 +7,11 @@
  * number, so there is neither lock nor contention; slots are never cleared and
  * the sum over them are the totals since server start. When a slot passes to a
  * backend of another database, what it counted for the former one moves to a
- * table of databases. Only statements a client sent are measured, with two clock reads. A statement inside another one
- * (functions, triggers, rules) must cost next to nothing: while a top-level
- * statement runs a pointer tells, and inside DO and CALL, which do not go
- * through the executor, the destination of the rows does.
+ * table of databases. Only statements a client sent are measured, with two clock
+ * reads. A statement inside another one (functions, triggers, rules) must cost
+ * next to nothing: while a top-level statement runs a pointer tells, and inside
+ * DO and CALL, which do not go through the executor, the destination of the
+ * rows does.
  *
  * There is no PG_TRY on the way. A statement that fails never comes back to us;
  * the transaction or subtransaction it ran in is aborted, and that callback
@@ -45,10 +46,16 @@
 #include "compat.h"
 #include "pg_heal.h"
 
-extern void hooks_read_exec_database(Oid database, HealExecTotals *totals);
 
-/* Refusals can be provoked from outside: at most one wake-up in this time. */
-#define REFUSAL_WAKE_INTERVAL_US (50 * INT64CONST(1000))
+/* Refusals can be provoked from outside: at most one wake-up of a kind in this time. */
+#define REFUSAL_WAKE_INTERVAL_US (200 * INT64CONST(1000))
+
+typedef enum Refusal
+{
+	REFUSAL_SLOTS,				/* no connection slot left */
+	REFUSAL_LOGIN,
+	REFUSALS
+} Refusal;
 
 /* Every so many failures of one role and address in quick succession. */
 #define AUTH_BURST_FAILURES 5
@@ -91,7 +98,7 @@ typedef struct ExecDatabase
 
 typedef struct HookShared
 {
-	pg_atomic_uint64 last_refusal_wake; /* TimestampTz */
+	pg_atomic_uint64 last_refusal_wake[REFUSALS];	/* TimestampTz */
 	int			n_slots;
 
 	slock_t		mutex;			/* protects what follows */
@@ -158,7 +165,8 @@ hooks_shmem_startup(bool found)
 		return;
 
 	memset(hook_shared, 0, sizeof(HookShared));
-	pg_atomic_init_u64(&hook_shared->last_refusal_wake, 0);
+	for (int i = 0; i < REFUSALS; i++)
+		pg_atomic_init_u64(&hook_shared->last_refusal_wake[i], 0);
 	SpinLockInit(&hook_shared->mutex);
 	hook_shared->n_slots = slot_count();
 	for (int i = 0; i < hook_shared->n_slots; i++)
@@ -179,15 +187,16 @@ request_look(void)
 
 /* The same for events a stranger can cause at will. */
 static void
-request_look_for_refusal(void)
+request_look_for_refusal(Refusal kind)
 {
+	pg_atomic_uint64 *last_wake = &hook_shared->last_refusal_wake[kind];
 	uint64		now = (uint64) GetCurrentTimestamp();
-	uint64		last = pg_atomic_read_u64(&hook_shared->last_refusal_wake);
+	uint64		last = pg_atomic_read_u64(last_wake);
 
 	/* A clock set back makes the difference huge, which is no harm. */
 	if (now - last < REFUSAL_WAKE_INTERVAL_US)
 		return;
-	if (pg_atomic_compare_exchange_u64(&hook_shared->last_refusal_wake, &last, now))
+	if (pg_atomic_compare_exchange_u64(last_wake, &last, now))
 		request_look();
 }
 
@@ -299,8 +308,10 @@ exec_attach(void)
 
 /*
  * Did a client send this statement? Rows of SPI, SQL functions and parallel
- * workers go elsewhere. A tuplestore is the destination of INSERT ... RETURNING
- * and its like when their portal says so; else of a function's RETURN QUERY.
+ * workers go elsewhere. Two destinations leave it open and the portal tells:
+ * statements without rows sent by the extended protocol go nowhere, as do some
+ * of SQL functions; INSERT ... RETURNING and its like go to a tuplestore, as
+ * does a function's RETURN QUERY.
  */
 static bool
 is_top_level(const QueryDesc *query_desc)
@@ -317,6 +328,10 @@ is_top_level(const QueryDesc *query_desc)
 		case DestCopyOut:
 		case DestTransientRel:
 			return true;
+		case DestNone:
+			return ActivePortal != NULL &&
+				ActivePortal->strategy == PORTAL_MULTI_QUERY &&
+				list_member_ptr(ActivePortal->stmts, query_desc->plannedstmt);
 		case DestTuplestore:
 			return ActivePortal != NULL &&
 				(ActivePortal->strategy == PORTAL_ONE_RETURNING ||
@@ -528,7 +543,7 @@ note_refused_login(void)
 	if (!authentication_counted)
 		pg_atomic_fetch_add_u64(&heal_shared->auth_failures, 1);
 	authentication_counted = true;
-	request_look_for_refusal();
+	request_look_for_refusal(REFUSAL_LOGIN);
 }
 
 static void
@@ -559,7 +574,7 @@ note_error(int sqlstate)
 	{
 		case ERRCODE_TOO_MANY_CONNECTIONS:
 			count(HEAL_LOG_TOO_MANY_CONNECTIONS);
-			request_look_for_refusal();
+			request_look_for_refusal(REFUSAL_SLOTS);
 			break;
 		case ERRCODE_T_R_DEADLOCK_DETECTED:
 			request_look();

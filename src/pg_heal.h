@@ -33,6 +33,9 @@ extern char *heal_database;
 extern int	heal_monitoring_interval;	/* ms */
 extern int	heal_inspect_interval;	/* ms */
 extern int	heal_component_timeout; /* ms */
+extern bool heal_history_enabled;
+extern int	heal_log_level;			/* 0 debug, 1 info, 2 warning, 3 error */
+extern int	heal_log_format;		/* 0 text, 1 json */
 extern int	heal_history_size;
 extern int	heal_history_max_events;
 extern int	heal_history_retention; /* ms may not fit: seconds */

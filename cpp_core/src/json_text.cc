@@ -122,7 +122,7 @@ std::string TimestampText(int64_t at) {
   const int64_t day = FloorDiv(at, kDay);
   const int64_t of_day = at - day * kDay;
   const Date date = DateOfDay(day);
-  char text[48];
+  char text[64];
   std::snprintf(text, sizeof text, "%04lld-%02d-%02dT%02d:%02d:%02d.%06dZ",
                 static_cast<long long>(date.year), date.month, date.day,
                 static_cast<int>(of_day / (3600 * kSecond)), static_cast<int>(of_day / (60 * kSecond) % 60),

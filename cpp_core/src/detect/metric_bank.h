@@ -35,7 +35,7 @@ struct Anomaly {
 // gives no value. A value must be abnormal confirm_samples times in a row; then
 // one anomaly is reported, and the next only after the value was calm for as
 // many samples (half the threshold). Abnormal values are kept out of the
-// baseline for the first 30 samples of a burst, everything is while frozen.
+// baseline for the first 30 samples of a burst; while frozen everything is.
 // Memory is fixed once every metric has been seen (window_size up to 4096).
 class MetricBank {
  public:
@@ -53,7 +53,6 @@ class MetricBank {
 
  private:
   static constexpr int kRecent = 8;
-  static constexpr int kStreakValues = 4;
 
   struct Series {
     RollingZScore zscore;
@@ -88,9 +87,13 @@ class MetricBank {
                   const hc_settings& settings, double value) const;
   void Track(const hc_observation& observation, size_t metric, double value,
              const Judgement& judgement, std::vector<Anomaly>* out);
+  const char* Shape(const Series& series, double value,
+                    int confirmations) const;
+  size_t Needed(const hc_settings& settings) const;
   bool MayLearn(const Series& series, const hc_settings& settings) const;
   void Publish(const hc_observation& observation, size_t metric, double value,
                double zscore);
+  void ClearStatus();
   void Resize(int window);
 
   std::vector<Series> series_;

@@ -47,9 +47,10 @@ class Ledger {
   // the oldest above kMaxEntries, are forgotten.
   void Note(LedgerEntry entry);
 
-  // From a row image of heal.attempts (columns as keys; database may be added
-  // by the caller). False, and no change, when it is not such a row or nothing
-  // was done (an attempt whose command was refused before it started).
+  // From a row image of heal.attempts; the database is that of its incident.
+  // Roles are not in the row: budgets per role start afresh after a restart. The
+  // newest image of an attempt counts once. False, and no change, when json is
+  // not such a row.
   bool NoteAttemptRow(std::string_view json, std::string_view database);
 
   // Actions in the span_us before now_us.

@@ -77,6 +77,7 @@ struct PlanContext {
   const hc_server* server = nullptr;  // null: unknown
   double min_confidence = 0.7;        // of a posterior to be acted upon
   int32_t sessions = 0;               // client backends, for the limit per round
+  double max_wal_disk_share = 0.2;    // threshold of checkpoint_storm: of the free space, for max_wal_size
   std::string proven;                 // best strategy of history, "" none
   std::map<std::string, RemedyRecord> history;
   std::vector<PastAttempt> attempts;  // of this incident, oldest first

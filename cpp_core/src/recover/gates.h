@@ -4,11 +4,11 @@
 // that heal_explain shows the whole picture. The rule "identity" is the shell's:
 // it is checked at the moment of the signal.
 //
-// What an approval changes: rules about acting alone (mode, risk class, two
-// looks, calm period, window, oscillation, crash) are the approver's to judge
-// and pass. Everything else (pause, observe, protected sessions, budgets,
-// footprint, undo, verification, concurrency, forbidden, exempt) holds for
-// approved actions too.
+// What an approval changes: rules about acting alone (autonomy, risk class A3,
+// critical, window, two looks, calm period, backup, migration, crash, oscillation,
+// expected benefit, ACCESS EXCLUSIVE) are the approver's to judge and pass.
+// Everything else (pause, observe, A4, forbidden, exempt, protected sessions,
+// budgets, footprint, undo, verification, concurrency) holds for approved actions too.
 
 #ifndef HEAL_CORE_RECOVER_GATES_H_
 #define HEAL_CORE_RECOVER_GATES_H_
@@ -60,12 +60,13 @@ struct GateDef {
   std::string_view name;
   GateFunction check;
   GateVerdict::Decision otherwise;  // what follows when it is not kept
+  bool before_asking;               // a wait that goes before a question
   std::string_view rule;            // for the documentation
 };
 
 std::span<const GateDef> Gates();
 
-// The gravest answer decides: refuse, escalate, wait for a second look, ask, wait.
+// The gravest answer decides: refuse, escalate, a wait before asking, ask, wait.
 GateVerdict CheckGates(const Candidate& candidate, const Match& match, const GateContext& context);
 
 // The same with a part of the table: tests show that each row is needed.

@@ -1,5 +1,15 @@
 // policies.h: what the owner of the server decided, from heal.policies.
 //
+// scope      subject                       setting   value
+// server     anything                      autonomy  observe approve limited auto
+// component  name                          forbid    name of a remedy
+// database   name                          allow     superusers
+// schema     name                          critical  on
+// object     schema.name, quoted or not    exempt    on
+// role       name                          window    HH:MM-HH:MM, UTC
+// application name
+// A subject may end in * and then stands for all that begin so.
+//
 // A policy can only take autonomy away. A row that cannot be understood is read
 // in its strictest sense: an unknown autonomy is observe, a bad window is closed.
 
@@ -20,7 +30,10 @@ namespace heal {
 // What a row's scope and subject are compared with. An empty field matches
 // nothing but the scope server.
 struct PolicySubject {
-  std::string component, database, schema, object, role, application;
+  std::string component, database, schema;
+  std::string object;  // "schema.table", not quoted
+  std::string index;   // "schema.index", where the match is about one: of scope object too
+  std::string role, application;
 };
 
 // Of the match itself. schema and object come from its quoted relation or index.
@@ -42,7 +55,7 @@ class Policies {
   // A row setting allow, value superusers.
   bool AllowsSuperusers(const PolicySubject& subject) const;
   bool Critical(const PolicySubject& subject) const;
-  // Reason, "" when no window applies or now_us lies in one that does.
+  // Reason, "" when no window applies or now_us lies in all that do.
   std::string OutsideWindow(int64_t now_us, const PolicySubject& subject) const;
 
  private:

@@ -1,8 +1,9 @@
 // rollback.h: undoing what was changed since a snapshot.
 //
-//   capture_now -> undo -> capture_again -> judge -+-> done
-//        ^                                         |
-//        +------ (attempts left) ------------------+
+//   idle -> capture_now -> undo -> capture_again -> done
+//                ^  |        |           |
+//                |  v        v           v
+//                +- waiting (something is not back, attempts are left)
 //
 // Each state asks for commands; the owner runs them, hands every outcome back
 // and calls Tick. Commands carry tokens, not ids: tokens are unique within one
@@ -78,7 +79,8 @@ struct RollbackItem {
 
 class Rollback {
  public:
-  // images: newest first (NestedSnapshots); requests show the state of now.
+  // images: newest first (NestedSnapshots). requests show the state of now; none:
+  // RecaptureRequests of the items, which is right for automatic snapshots.
   Rollback(const RollbackOptions& options, std::vector<RollbackImage> images, std::vector<CaptureRequest> requests);
 
   // First commands. Once.
@@ -99,26 +101,33 @@ class Rollback {
   const std::vector<RollbackItem>& items() const { return items_; }
 
  private:
-  enum class Event { kBegin, kFinished, kNothingToDo, kBroken, kRetry, kGiveUp };
-  struct Transition;
+  enum class Event { kBegin, kFinished, kSettled, kBroken, kRetry, kGiveUp };
+  struct Step;
+  static const Step kSteps[];
   struct Pending {
     hc_command_kind kind;
-    std::vector<size_t> diffs;  // of diffs_, for SQL
+    std::vector<size_t> diffs;  // positions in diffs_, for SQL
   };
 
   std::vector<RollbackCommand> Fire(Event event, int64_t now_us);
   std::vector<RollbackCommand> Enter(RollbackState state, int64_t now_us);
   std::vector<RollbackCommand> CaptureCommands(int64_t now_us);
   std::vector<RollbackCommand> UndoCommands(int64_t now_us);
-  RollbackCommand UndoCommand(uint32_t database_oid, const std::vector<size_t>& diffs, int64_t now_us);
-  std::vector<RollbackCommand> PhaseFinished(int64_t now_us);
+  RollbackCommand NewCommand(hc_command_kind kind, uint32_t database_oid, int64_t now_us);
+  RollbackCommand UndoCommand(const std::vector<size_t>& diffs, int64_t now_us);
+  Event PhaseResult();
+  Event AfterCaptureNow();
+  Event AfterUndo();
+  Event AfterCaptureAgain();
   void TakeCapture(const hc_outcome& outcome);
   void TakeUndo(const Pending& pending, const hc_outcome& outcome);
   void Compare();
-  bool Judge();
+  RollbackItem JudgeItem(const ItemDiff& diff) const;
+  bool JudgeItems();
+  void DropPending();
+  void SettleUnjudged();
   void Finish();
-  DiffOptions Options() const;
-  int64_t Left(int64_t now_us) const;
+  int64_t LeftMs(int64_t now_us) const;
 
   RollbackOptions options_;
   std::vector<RollbackImage> images_;
@@ -133,13 +142,12 @@ class Rollback {
   int64_t started_us_ = 0;
   int64_t resume_us_ = 0;
   uint32_t next_token_ = 1;
-  bool phase_failed_ = false;
-  std::string error_;
+  std::string error_;  // of the phase, "" none
 
   std::map<uint32_t, Pending> pending_;
   std::vector<SnapshotItem> now_;
   std::vector<ItemDiff> diffs_;
-  std::map<ItemKey, std::string> undone_;   // what was asked for: restored, reset
+  std::map<ItemKey, std::string> undone_;    // what was asked for: restored, reset
   std::map<ItemKey, std::string> failures_;  // error of the last undo of an item
   std::vector<RollbackItem> items_;
 };

@@ -77,7 +77,9 @@ struct VerifyResult {
   int64_t look_again_us = -1;   // when a look is worthwhile before the next tick, -1 none
 };
 
-// baseline->values may gain entries. After deadline_us the verdict is never kNotYet.
+// baseline->values may gain entries. The time to verify begins when the last
+// command has finished; while one runs the verdict is kNotYet (its statement
+// timeout bounds that), afterwards it is so only until the deadline.
 VerifyResult Judge(const VerifyInput& input, VerifyBaseline* baseline);
 
 }  // namespace heal

@@ -1,0 +1,239 @@
+#include "recover/snapshot.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+namespace heal {
+namespace {
+
+using nlohmann::json;
+using std::string_view;
+
+constexpr size_t kMaxField = size_t{1} << 20;
+constexpr string_view kKinds[] = {"server_setting", "role_setting", "storage_option", "index"};
+constexpr string_view kComponents[] = {"settings", "storage", "indexes", "roles"};
+
+[[noreturn]] void Fail(size_t position, const std::string& why) {
+  throw SnapshotError("snapshot item " + std::to_string(position) + ": " + why);
+}
+
+std::string Text(const json& item, const char* key, size_t position) {
+  const auto found = item.find(key);
+  if (found == item.end() || !found->is_string()) Fail(position, std::string(key) + " is not a text");
+  const std::string& text = found->get_ref<const std::string&>();
+  if (text.size() > kMaxField) Fail(position, std::string(key) + " is too long");
+  if (text.find('\0') != std::string::npos) Fail(position, std::string(key) + " holds a zero byte");
+  return text;
+}
+
+std::optional<std::string> OptionalText(const json& item, const char* key, size_t position) {
+  const auto found = item.find(key);
+  if (found == item.end()) Fail(position, std::string(key) + " is missing");
+  return found->is_null() ? std::nullopt : std::optional<std::string>(Text(item, key, position));
+}
+
+uint32_t Oid(const json& item, const char* key, size_t position) {
+  const auto found = item.find(key);
+  if (found == item.end() || !found->is_number_integer()) Fail(position, std::string(key) + " is not an integer");
+  if (found->is_number_unsigned() ? found->get<uint64_t>() > UINT32_MAX
+                                  : found->get<int64_t>() < 0 || found->get<int64_t>() > int64_t{UINT32_MAX})
+    Fail(position, std::string(key) + " is out of range");
+  return found->get<uint32_t>();
+}
+
+SnapshotItem ParseItem(const json& image, size_t position) {
+  if (!image.is_object()) Fail(position, "not an object");
+  SnapshotItem item;
+  item.kind = Text(image, "kind", position);
+  if (std::find(std::begin(kKinds), std::end(kKinds), item.kind) == std::end(kKinds))
+    Fail(position, "unknown kind");
+  item.database = Text(image, "database", position);
+  item.database_oid = Oid(image, "database_oid", position);
+  item.object = Text(image, "object", position);
+  item.name = Text(image, "name", position);
+  item.value = OptionalText(image, "value", position);
+  item.restore_sql = Text(image, "restore_sql", position);
+  item.reset_sql = Text(image, "reset_sql", position);
+  item.has_expected = image.contains("expected");
+  if (item.has_expected) item.expected = OptionalText(image, "expected", position);
+  return item;
+}
+
+json OptionalJson(const std::optional<std::string>& text) { return text ? json(*text) : json(nullptr); }
+
+// A statement that carries its own separator would be cut in two: not run.
+bool HoldsSeparator(const SnapshotItem& item) {
+  const auto holds = [](const std::string& text) { return text.find(";\n") != std::string::npos; };
+  return holds(item.object) || holds(item.name) || (item.value && holds(*item.value));
+}
+
+using Images = std::map<ItemKey, const SnapshotItem*>;
+
+Images Index(std::span<const SnapshotItem> items) {
+  Images images;
+  for (const SnapshotItem& item : items) images.emplace(item.key(), &item);
+  return images;
+}
+
+std::string ResetSql(const SnapshotItem& before, const SnapshotItem& now) {
+  return before.reset_sql.empty() ? now.reset_sql : before.reset_sql;
+}
+
+// What must be done with an item that differs from its before-image.
+void Decide(const SnapshotItem& before, const SnapshotItem* now, const DiffOptions& options, ItemDiff* diff) {
+  const bool drift = before.has_expected && diff->now != before.expected;
+  if (drift && !options.force) {
+    diff->needed = ItemNeed::kDrift;
+    return;
+  }
+  if (before.value) {
+    diff->needed = ItemNeed::kRestore;
+    diff->sql = before.restore_sql;
+    return;
+  }
+  const std::string reset = ResetSql(before, *now);
+  // An index that came later is its maker's: dropped only by force.
+  const bool may_reset = !reset.empty() && (before.kind != "index" || options.force);
+  diff->needed = may_reset ? ItemNeed::kReset : ItemNeed::kKept;
+  if (may_reset) diff->sql = reset;
+}
+
+ItemDiff DiffListed(const SnapshotItem& before, const Images& images, const DiffOptions& options) {
+  ItemDiff diff{before, std::nullopt, ItemNeed::kNone, ""};
+  const auto found = images.find(before.key());
+  const SnapshotItem* now = found == images.end() ? nullptr : found->second;
+  if (now != nullptr) diff.now = now->value;
+  if (diff.now != before.value) Decide(before, now, options, &diff);
+  if (HoldsSeparator(before)) diff.sql.clear();
+  return diff;
+}
+
+ItemDiff DiffLater(const SnapshotItem& now, const DiffOptions& options) {
+  SnapshotItem before = now;
+  before.value.reset();
+  before.restore_sql.clear();
+  ItemDiff diff{before, now.value, ItemNeed::kNone, ""};
+  if (now.value) Decide(before, &now, options, &diff);
+  if (HoldsSeparator(now)) diff.sql.clear();
+  return diff;
+}
+
+std::string RequestOf(string_view component) {
+  json request = {{"kind", "all"}};
+  if (!component.empty()) request["component"] = component;
+  return request.dump();
+}
+
+string_view ComponentOf(const SnapshotItem& item) {
+  return item.kind == "storage_option" ? "storage" : "indexes";
+}
+
+// Settings are named by their item; what hangs on an object is asked for as a
+// whole, because the object may have gone and come back under another number.
+std::string RequestOf(const SnapshotItem& item) {
+  if (item.kind == "server_setting") return json({{"kind", item.kind}, {"name", item.name}}).dump();
+  if (item.kind == "role_setting") return RequestOf("roles");
+  return RequestOf(ComponentOf(item));
+}
+
+std::string Array(const std::set<std::string>& requests) {
+  std::string out;
+  for (const std::string& request : requests) out += (out.empty() ? "[" : ",") + request;
+  return out + "]";
+}
+
+}  // namespace
+
+std::string SnapshotItem::Label() const {
+  std::string label = kind;
+  for (const std::string* part : {&object, &name})
+    if (!part->empty()) label += " " + *part;
+  return database_oid == 0 || database.empty() ? label : label + " in " + database;
+}
+
+std::vector<SnapshotItem> ParseItems(string_view text) {
+  if (text.size() > kMaxSnapshotBytes) throw SnapshotError("snapshot items are too large");
+  // The callback bounds nesting: an item is an object in an array.
+  bool deep = false;
+  const auto shallow = [&deep](int depth, json::parse_event_t event, json&) {
+    const bool opens = event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
+    deep = deep || (opens && depth > 1);
+    return !(opens && depth > 1);
+  };
+  const json list = json::parse(text, shallow, false);
+  if (deep) throw SnapshotError("snapshot items are nested too deeply");
+  if (!list.is_array()) throw SnapshotError("snapshot items are not a JSON array");
+  if (list.size() > kMaxSnapshotItems) throw SnapshotError("there are too many snapshot items");
+  std::vector<SnapshotItem> items;
+  std::set<ItemKey> keys;
+  items.reserve(list.size());
+  for (size_t i = 0; i < list.size(); ++i) {
+    items.push_back(ParseItem(list[i], i));
+    if (!keys.insert(items.back().key()).second) Fail(i, "listed twice");
+  }
+  return items;
+}
+
+std::string ItemsJson(std::span<const SnapshotItem> items) {
+  json list = json::array();
+  for (const SnapshotItem& item : items) {
+    json image = {{"kind", item.kind},     {"database", item.database}, {"database_oid", item.database_oid},
+                  {"object", item.object}, {"name", item.name},         {"value", OptionalJson(item.value)},
+                  {"restore_sql", item.restore_sql}, {"reset_sql", item.reset_sql}};
+    if (item.has_expected) image["expected"] = OptionalJson(item.expected);
+    list.push_back(std::move(image));
+  }
+  // Names in an encoding other than UTF-8 must not make printing fail.
+  return list.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+void SetExpected(std::span<const ExpectedValue> expected, std::vector<SnapshotItem>* items) {
+  for (SnapshotItem& item : *items) {
+    // An item the action does not touch is expected to stay.
+    item.has_expected = true;
+    item.expected = item.value;
+    for (const ExpectedValue& change : expected)
+      if (change.kind == item.kind && (change.name.empty() || change.name == item.name)) item.expected = change.value;
+  }
+}
+
+const char* ItemNeedName(ItemNeed need) {
+  constexpr const char* kNames[] = {"none", "restore", "reset", "kept", "drift"};
+  return kNames[static_cast<int>(need)];
+}
+
+std::vector<ItemDiff> Diff(std::span<const SnapshotItem> before, std::span<const SnapshotItem> now,
+                           const DiffOptions& options) {
+  const Images images = Index(now);
+  std::set<ItemKey> listed;
+  std::vector<ItemDiff> diffs;
+  for (const SnapshotItem& item : before) {
+    listed.insert(item.key());
+    diffs.push_back(DiffListed(item, images, options));
+  }
+  if (options.only_listed) return diffs;
+  for (const auto& [key, item] : images)
+    if (listed.count(key) == 0 && item->value) diffs.push_back(DiffLater(*item, options));
+  return diffs;
+}
+
+std::vector<CaptureRequest> RecaptureRequests(std::span<const SnapshotItem> items) {
+  std::map<uint32_t, std::set<std::string>> databases;
+  for (const SnapshotItem& item : items) databases[item.database_oid].insert(RequestOf(item));
+  std::vector<CaptureRequest> requests;
+  for (const auto& [database, wanted] : databases) requests.push_back({database, Array(wanted)});
+  return requests;
+}
+
+std::vector<CaptureRequest> ManualRequests(string_view component, std::span<const uint32_t> databases) {
+  const bool known = std::find(std::begin(kComponents), std::end(kComponents), component) != std::end(kComponents);
+  if (!component.empty() && !known) throw SnapshotError("unknown snapshot component \"" + std::string(component) + "\"");
+  std::vector<CaptureRequest> requests;
+  for (const uint32_t database : databases) requests.push_back({database, Array({RequestOf(component)})});
+  return requests;
+}
+
+}  // namespace heal

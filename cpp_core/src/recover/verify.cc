@@ -1,0 +1,532 @@
+#include "recover/verify.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <set>
+#include <stdexcept>
+
+#include <nlohmann/json.hpp>
+
+namespace heal {
+namespace {
+
+using nlohmann::json;
+using std::string;
+
+constexpr int64_t kMillis = 1000;
+constexpr int64_t kSecondUs = 1000000;
+constexpr int64_t kSoonUs = 100000;  // a look while sessions are about to go
+constexpr int64_t kReloadUs = 10 * kSecondUs;  // a reload takes effect within
+constexpr double kClearlyMore = 1.2;
+constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+
+// ---- small helpers ----
+
+double ValueOf(const std::map<string, double>& values, const char* name, double otherwise = kUnknown) {
+  const auto found = values.find(name);
+  return found == values.end() ? otherwise : found->second;
+}
+
+double Limit(const VerifyInput& input, const VerifyBaseline& baseline, const char* name, double otherwise) {
+  const double value = input.threshold ? input.threshold(baseline.failure_type, name) : kUnknown;
+  return std::isfinite(value) ? value : otherwise;
+}
+
+double Metric(const hc_observation& observation, hc_metric_id id) {
+  if (observation.metrics == nullptr) return kUnknown;
+  const double value = observation.metrics[id];
+  return std::isfinite(value) ? value : kUnknown;
+}
+
+string Number(double value, const char* format = "%.2f") {
+  char buffer[64];
+  std::snprintf(buffer, sizeof(buffer), format, value);
+  return buffer;
+}
+
+VerifyResult Result(VerifyVerdict verdict, string reason, int64_t look_again_us = -1) {
+  VerifyResult result;
+  result.verdict = verdict;
+  result.reason = std::move(reason);
+  result.look_again_us = look_again_us;
+  return result;
+}
+
+// ---- the lock waits an action should end ----
+
+bool Holds(const hc_observation& observation, const hc_lock& lock, const std::set<int32_t>& pids) {
+  for (uint32_t i = 0; i < lock.n_holders; ++i)
+    if (pids.count(observation.lock_holders[lock.first_holder + i].pid) != 0) return true;
+  return false;
+}
+
+bool WaitsFor(const hc_observation& observation, const hc_lock& lock, const std::set<int32_t>& pids) {
+  for (uint32_t i = 0; i < lock.n_waiters; ++i)
+    if (pids.count(observation.lock_waiters[lock.first_waiter + i].pid) != 0) return true;
+  return false;
+}
+
+// A shared lock has several holders and victims wait for all of them; a queue
+// holds up who stands behind a waiter. Either way the lock is the victims'.
+std::vector<Victim> VictimsOf(const hc_observation& observation, const std::set<int32_t>& pids) {
+  std::vector<Victim> victims;
+  for (uint32_t l = 0; l < observation.n_locks; ++l) {
+    const hc_lock& lock = observation.locks[l];
+    if (!Holds(observation, lock, pids) && !WaitsFor(observation, lock, pids)) continue;
+    for (uint32_t i = 0; i < lock.n_waiters; ++i) {
+      const hc_lock_waiter& waiter = observation.lock_waiters[lock.first_waiter + i];
+      if (pids.count(waiter.pid) != 0) continue;
+      victims.push_back({waiter.pid, waiter.wait_start, lock.kind, lock.database_oid, lock.relation_oid, lock.name});
+    }
+  }
+  return victims;
+}
+
+bool SameLock(const hc_lock& lock, const Victim& victim) {
+  return lock.kind == victim.lock_kind && lock.database_oid == victim.database_oid &&
+         lock.relation_oid == victim.relation_oid && victim.lock_name == lock.name;
+}
+
+// The wait recorded, not a later one of the same session for the same lock.
+bool SameWait(const hc_lock_waiter& waiter, const Victim& victim) {
+  const bool told_apart = waiter.wait_start != 0 && victim.wait_start != 0;
+  return waiter.pid == victim.pid && (!told_apart || waiter.wait_start == victim.wait_start);
+}
+
+bool StillWaits(const hc_observation& observation, const Victim& victim) {
+  for (uint32_t l = 0; l < observation.n_locks; ++l) {
+    const hc_lock& lock = observation.locks[l];
+    if (!SameLock(lock, victim)) continue;
+    for (uint32_t i = 0; i < lock.n_waiters; ++i)
+      if (SameWait(observation.lock_waiters[lock.first_waiter + i], victim)) return true;
+  }
+  return false;
+}
+
+int32_t StillWaiting(const hc_observation& observation, const VerifyBaseline& baseline) {
+  return static_cast<int32_t>(std::count_if(baseline.victims.begin(), baseline.victims.end(),
+                                            [&](const Victim& v) { return StillWaits(observation, v); }));
+}
+
+// ---- the sessions that were signalled ----
+
+const hc_session* FindSession(const hc_observation& observation, const hc_session_identity& id) {
+  for (uint32_t i = 0; i < observation.n_sessions; ++i)
+    if (observation.sessions[i].id.pid == id.pid && observation.sessions[i].id.backend_start == id.backend_start)
+      return &observation.sessions[i];
+  return nullptr;
+}
+
+int32_t StillThere(const hc_observation& observation, const VerifyBaseline& baseline) {
+  return static_cast<int32_t>(
+      std::count_if(baseline.signalled.begin(), baseline.signalled.end(),
+                    [&](const hc_session_identity& id) { return FindSession(observation, id) != nullptr; }));
+}
+
+// A cancelled command: the session is out of that transaction, or waits no more.
+bool StillWaitsForLock(const hc_observation& observation, const hc_session_identity& id) {
+  const hc_session* session = FindSession(observation, id);
+  if (session == nullptr || (session->flags & HC_SESSION_LOCK_WAIT) == 0) return false;
+  return id.xact_start == 0 || session->id.xact_start == id.xact_start;
+}
+
+// ---- outcomes ----
+
+// The first command that failed, null when none did.
+const hc_outcome* FirstFailure(const VerifyInput& input) {
+  for (const hc_outcome& outcome : input.outcomes)
+    if (outcome.status == HC_OUT_FAILED || outcome.status == HC_OUT_REFUSED) return &outcome;
+  return nullptr;
+}
+
+// The row of the probe, an empty object when there is none.
+json Probe(const VerifyInput& input) {
+  for (auto outcome = input.outcomes.rbegin(); outcome != input.outcomes.rend(); ++outcome) {
+    if (outcome->json == nullptr || outcome->json[0] == '\0') continue;
+    json row = json::parse(outcome->json, nullptr, false);
+    if (row.is_object()) return row;
+  }
+  return json::object();
+}
+
+double ProbeNumber(const json& probe, const char* name) {
+  const auto found = probe.find(name);
+  if (found == probe.end() || !found->is_number()) return kUnknown;
+  return found->get<double>();
+}
+
+// -1 unknown, 0 false, 1 true.
+int ProbeFlag(const json& probe, const char* name) {
+  const auto found = probe.find(name);
+  return found == probe.end() || !found->is_boolean() ? -1 : found->get<bool>() ? 1 : 0;
+}
+
+// ---- facts of inspectors ----
+
+const hc_inspection* NewInspection(const hc_observation& observation, const VerifyBaseline& baseline, int64_t after) {
+  for (uint32_t i = 0; i < observation.n_inspections; ++i) {
+    const hc_inspection& look = observation.inspections[i];
+    if (look.database_oid == baseline.database_oid && look.inspected_at > after) return &look;
+  }
+  return nullptr;
+}
+
+const hc_table* FindTable(const hc_observation& observation, const VerifyBaseline& baseline) {
+  for (uint32_t i = 0; i < observation.n_tables; ++i)
+    if (observation.tables[i].database_oid == baseline.database_oid &&
+        observation.tables[i].relation_oid == baseline.relation_oid)
+      return &observation.tables[i];
+  return nullptr;
+}
+
+bool IndexListed(const hc_observation& observation, const VerifyBaseline& baseline) {
+  for (uint32_t i = 0; i < observation.n_indexes; ++i)
+    if (observation.indexes[i].database_oid == baseline.database_oid &&
+        observation.indexes[i].index_oid == baseline.index_oid)
+      return true;
+  return false;
+}
+
+double DeadShare(double dead, double live) { return dead / std::max(live, 1.0); }
+
+// ---- one judge per failure; each says not_yet until it knows ----
+
+struct Judged {
+  const VerifyInput& input;
+  VerifyBaseline* baseline;
+  const hc_observation& observation;
+  bool late;  // the time to verify is over
+};
+
+VerifyResult NotYet(const Judged& j, VerifyVerdict when_late, string reason, int64_t look_again_us = -1) {
+  if (j.late) return Result(when_late, std::move(reason));
+  return Result(VerifyVerdict::kNotYet, std::move(reason), look_again_us);
+}
+
+VerifyResult JudgeIdleBlocker(const Judged& j) {
+  if (j.observation.sessions_known == 0 || j.observation.locks_known == 0)
+    return NotYet(j, VerifyVerdict::kUnverified, "sessions or locks cannot be seen");
+  if (StillThere(j.observation, *j.baseline) > 0)
+    return NotYet(j, VerifyVerdict::kNoEffect, "the session is still there", kSoonUs);
+  const int32_t waiting = StillWaiting(j.observation, *j.baseline);
+  if (waiting > 0)
+    return NotYet(j, VerifyVerdict::kNoEffect, std::to_string(waiting) + " blocked sessions still wait for the lock",
+                  kSoonUs);
+  if (j.baseline->victims.empty())
+    return NotYet(j, VerifyVerdict::kUnverified, "the session is gone, but nobody was seen waiting for it");
+  return Result(VerifyVerdict::kHealed, "the session is gone and nobody it blocked waits for that lock");
+}
+
+VerifyResult JudgeDdlQueue(const Judged& j) {
+  if (j.observation.sessions_known == 0 || j.observation.locks_known == 0)
+    return NotYet(j, VerifyVerdict::kUnverified, "sessions or locks cannot be seen");
+  for (const hc_session_identity& id : j.baseline->signalled)
+    if (StillWaitsForLock(j.observation, id))
+      return NotYet(j, VerifyVerdict::kNoEffect, "the command still waits", kSoonUs);
+  const int32_t waiting = StillWaiting(j.observation, *j.baseline);
+  if (waiting > 0)
+    return NotYet(j, VerifyVerdict::kNoEffect, std::to_string(waiting) + " sessions still wait on the relation",
+                  kSoonUs);
+  if (j.baseline->victims.empty())
+    return NotYet(j, VerifyVerdict::kUnverified, "the command is gone, but nobody was seen queued behind it");
+  return Result(VerifyVerdict::kHealed, "the command no longer waits and its queue is gone");
+}
+
+// Statistics of the table now: the probe's, else a later inspection's.
+bool AnalyzeFacts(const Judged& j, double* analyzed_at, double* changed) {
+  const json probe = Probe(j.input);
+  *analyzed_at = ProbeNumber(probe, "last_analyze_us");
+  *changed = ProbeNumber(probe, "n_mod_since_analyze");
+  if (std::isfinite(*analyzed_at)) return true;
+  const hc_table* table = FindTable(j.observation, *j.baseline);
+  if (table == nullptr || NewInspection(j.observation, *j.baseline, j.baseline->acted_at_us) == nullptr) return false;
+  *analyzed_at = static_cast<double>(table->last_analyze);
+  *changed = static_cast<double>(table->mod_since_analyze);
+  return true;
+}
+
+VerifyResult JudgeStatistics(const Judged& j) {
+  double analyzed_at = kUnknown, changed = kUnknown;
+  if (!AnalyzeFacts(j, &analyzed_at, &changed))
+    return NotYet(j, VerifyVerdict::kUnverified, "nobody looked at the table since");
+  const double before = ValueOf(j.baseline->values, "last_analyze", static_cast<double>(j.baseline->acted_at_us) - 1);
+  if (!(analyzed_at > before && analyzed_at >= static_cast<double>(j.baseline->acted_at_us)))
+    return NotYet(j, VerifyVerdict::kNoEffect, "the table was not analysed since");
+  const double changed_before = ValueOf(j.baseline->values, "mod_since_analyze");
+  if (std::isfinite(changed) && std::isfinite(changed_before) && changed >= changed_before && changed > 0)
+    return NotYet(j, VerifyVerdict::kNoEffect, "as many rows changed since the action as before it");
+  return Result(VerifyVerdict::kHealed, "the table was analysed after the action");
+}
+
+// What happened to checkpoints since the setting took effect.
+struct Checkpoints {
+  double requested, timed;
+};
+
+// Counting begins when the setting is seen: a checkpoint asked for just before
+// is not the remedy's. False while there is nothing to count from.
+bool CountCheckpoints(const Judged& j, Checkpoints* count) {
+  const double requested = Metric(j.observation, HC_M_CHECKPOINTS_REQUESTED);
+  const double timed = Metric(j.observation, HC_M_CHECKPOINTS_TIMED);
+  if (!std::isfinite(requested) || !std::isfinite(timed)) return false;
+  auto& values = j.baseline->values;
+  const bool reset = requested < ValueOf(values, "since_requested", 0) || timed < ValueOf(values, "since_timed", 0);
+  if (values.count("since_requested") == 0 || reset) {
+    values["since_requested"] = requested;
+    values["since_timed"] = timed;
+    values["since_us"] = static_cast<double>(j.observation.now_us);
+  }
+  *count = {requested - values["since_requested"], timed - values["since_timed"]};
+  return true;
+}
+
+// Time over which the share of requested checkpoints is judged.
+int64_t CheckpointWindowUs(const Judged& j) {
+  double interval_s = ValueOf(j.baseline->values, "interval_s");
+  if (!std::isfinite(interval_s) || interval_s <= 0) interval_s = 10;
+  const double cycles = Limit(j.input, *j.baseline, "verify_cycles", 3);
+  return static_cast<int64_t>(std::min(cycles * interval_s, 86400.0) * static_cast<double>(kSecondUs));
+}
+
+VerifyResult JudgeShare(const Judged& j, const Checkpoints& count) {
+  const double all = count.requested + count.timed;
+  const double share = all > 0 ? count.requested / all : 0;
+  const double before = ValueOf(j.baseline->values, "requested_share");
+  const string seen = Number(count.requested, "%.0f") + " of " + Number(all, "%.0f") + " checkpoints were requested";
+  if (share < Limit(j.input, *j.baseline, "clear_share", 0.1)) return Result(VerifyVerdict::kHealed, seen);
+  const bool worse = std::isfinite(before) && before < 0.99 && share > before * kClearlyMore;
+  return Result(worse ? VerifyVerdict::kWorse : VerifyVerdict::kNoEffect, seen);
+}
+
+VerifyResult JudgeCheckpoints(const Judged& j) {
+  const double wanted = ValueOf(j.baseline->values, "value");
+  const bool effective = j.observation.server != nullptr &&
+                         static_cast<double>(j.observation.server->max_wal_size_mb) >= wanted;
+  const int64_t finished = static_cast<int64_t>(ValueOf(j.baseline->values, "finished_us"));
+  if (!effective) {
+    if (j.observation.now_us - finished < kReloadUs)
+      return Result(VerifyVerdict::kNotYet, "the setting is not in effect yet", kSoonUs);
+    return Result(VerifyVerdict::kNoEffect, "the setting did not take effect");
+  }
+  Checkpoints count{};
+  if (!CountCheckpoints(j, &count))
+    return NotYet(j, VerifyVerdict::kUnverified, "the checkpoint counters cannot be seen");
+  const int64_t since = static_cast<int64_t>(ValueOf(j.baseline->values, "since_us"));
+  const int64_t left = since + CheckpointWindowUs(j) - j.observation.now_us;
+  if (left <= 0) return JudgeShare(j, count);
+  return Result(VerifyVerdict::kNotYet, "checkpoints are counted for " + std::to_string(left / kSecondUs) + " s more",
+                left);
+}
+
+VerifyResult JudgeDeadRows(const Judged& j, double dead, double live) {
+  const double share = DeadShare(dead, live);
+  const double before = ValueOf(j.baseline->values, "dead_share");
+  const string seen = "the share of dead rows is " + Number(share);
+  if (share < Limit(j.input, *j.baseline, "clear_share", 0.1)) return Result(VerifyVerdict::kHealed, seen);
+  const bool worse = std::isfinite(before) && share > before * kClearlyMore;
+  return NotYet(j, worse ? VerifyVerdict::kWorse : VerifyVerdict::kNoEffect, seen);
+}
+
+VerifyResult JudgeVacuum(const Judged& j) {
+  const json probe = Probe(j.input);
+  if (ProbeFlag(probe, "effective") == 0) return Result(VerifyVerdict::kNoEffect, "the options are not in effect");
+  // A later look at the table knows more than the probe.
+  const hc_table* table = FindTable(j.observation, *j.baseline);
+  const int64_t finished = static_cast<int64_t>(ValueOf(j.baseline->values, "finished_us"));
+  if (table != nullptr && NewInspection(j.observation, *j.baseline, finished) != nullptr)
+    return JudgeDeadRows(j, static_cast<double>(table->dead_tuples), static_cast<double>(table->live_tuples));
+  const double dead = ProbeNumber(probe, "n_dead_tup"), live = ProbeNumber(probe, "n_live_tup");
+  if (!std::isfinite(dead) || !std::isfinite(live))
+    return NotYet(j, VerifyVerdict::kUnverified, "nobody looked at the table since");
+  return JudgeDeadRows(j, dead, live);
+}
+
+VerifyResult JudgeIndex(const Judged& j) {
+  const int gone = ProbeFlag(Probe(j.input), "gone");
+  if (gone == 1) return Result(VerifyVerdict::kHealed, "the index is gone");
+  const hc_inspection* look = NewInspection(j.observation, *j.baseline, j.baseline->acted_at_us);
+  if (look == nullptr || look->complete == 0) {
+    if (gone == 0) return NotYet(j, VerifyVerdict::kNoEffect, "the index is still there");
+    return NotYet(j, VerifyVerdict::kUnverified, "nobody looked at the index since");
+  }
+  if (IndexListed(j.observation, *j.baseline)) return NotYet(j, VerifyVerdict::kNoEffect, "the index is still there");
+  return Result(VerifyVerdict::kHealed, "the index is gone");
+}
+
+// Microseconds without a refused connection, -1 when that cannot be told.
+int64_t QuietUs(const Judged& j) {
+  const double refused = Metric(j.observation, HC_M_LOG_TOO_MANY_CONNECTIONS);
+  if (!std::isfinite(refused)) return -1;
+  auto& values = j.baseline->values;
+  if (values.count("refused") == 0 || refused != values["refused"]) {
+    values["refused"] = refused;
+    values["refused_us"] = static_cast<double>(j.observation.now_us);
+  }
+  return j.observation.now_us - static_cast<int64_t>(values["refused_us"]);
+}
+
+VerifyResult JudgeConnections(const Judged& j) {
+  const double used = Metric(j.observation, HC_M_CONNECTIONS_USED);
+  const int64_t quiet = QuietUs(j);
+  if (!std::isfinite(used) || quiet < 0 || j.observation.sessions_known == 0)
+    return NotYet(j, VerifyVerdict::kUnverified, "connections cannot be seen");
+  const string seen = Number(used * 100, "%.0f") + " % of the connections are used";
+  if (StillThere(j.observation, *j.baseline) > 0)
+    return NotYet(j, VerifyVerdict::kNoEffect, "signalled sessions are still there", kSoonUs);
+  if (used >= Limit(j.input, *j.baseline, "clear", 0.75)) {
+    const double before = ValueOf(j.baseline->values, "used");
+    const bool worse = std::isfinite(before) && used > before * kClearlyMore;
+    VerifyResult result = NotYet(j, worse ? VerifyVerdict::kWorse : VerifyVerdict::kNoEffect, seen);
+    result.another_round = !j.late;
+    return result;
+  }
+  const int64_t wanted = static_cast<int64_t>(Limit(j.input, *j.baseline, "quiet_s", 60) * static_cast<double>(kSecondUs));
+  if (quiet >= wanted) return Result(VerifyVerdict::kHealed, seen + " and none was refused");
+  // Room was made; the quiet time is waited for beyond the deadline.
+  return Result(VerifyVerdict::kNotYet, seen + ", waiting for a time without refused ones", wanted - quiet);
+}
+
+struct JudgeDef {
+  std::string_view failure;
+  VerifyResult (*judge)(const Judged&);
+};
+
+constexpr JudgeDef kJudges[] = {
+    {"idle_in_transaction_blocker", JudgeIdleBlocker}, {"ddl_lock_queue", JudgeDdlQueue},
+    {"stale_statistics", JudgeStatistics},             {"checkpoint_storm", JudgeCheckpoints},
+    {"vacuum_starved", JudgeVacuum},                   {"invalid_index", JudgeIndex},
+    {"connection_exhaustion", JudgeConnections},
+};
+
+// Facts of the table as they were before the action.
+void AddTableFacts(const hc_observation& observation, VerifyBaseline* baseline) {
+  const hc_table* table = FindTable(observation, *baseline);
+  if (table == nullptr) return;
+  auto& values = baseline->values;
+  values["dead_share"] = DeadShare(static_cast<double>(table->dead_tuples), static_cast<double>(table->live_tuples));
+  values["mod_since_analyze"] = static_cast<double>(table->mod_since_analyze);
+  values["last_analyze"] = static_cast<double>(table->last_analyze);
+}
+
+void AddMetric(const hc_observation& observation, hc_metric_id id, const char* name, VerifyBaseline* baseline) {
+  const double value = Metric(observation, id);
+  if (std::isfinite(value)) baseline->values[name] = value;
+}
+
+// ---- text form ----
+
+json VictimJson(const Victim& victim) {
+  return {{"pid", victim.pid},           {"wait_start", victim.wait_start},     {"kind", victim.lock_kind},
+          {"database", victim.database_oid}, {"relation", victim.relation_oid}, {"lock", victim.lock_name}};
+}
+
+json SessionJson(const hc_session_identity& id) {
+  return {{"pid", id.pid},
+          {"backend_start", id.backend_start},
+          {"xact_start", id.xact_start},
+          {"query_id", id.query_id},
+          {"state_change", id.state_change}};
+}
+
+Victim ParseVictim(const json& row) {
+  return {row.at("pid").get<int32_t>(),       row.at("wait_start").get<int64_t>(), row.at("kind").get<int32_t>(),
+          row.at("database").get<uint32_t>(), row.at("relation").get<uint32_t>(),  row.at("lock").get<string>()};
+}
+
+hc_session_identity ParseSession(const json& row) {
+  return {row.at("pid").get<int32_t>(), row.at("backend_start").get<int64_t>(), row.at("xact_start").get<int64_t>(),
+          row.at("query_id").get<uint64_t>(), row.at("state_change").get<int64_t>()};
+}
+
+}  // namespace
+
+const char* VerdictName(VerifyVerdict verdict) {
+  constexpr const char* kNames[] = {"healed", "not_yet", "no_effect", "worse", "unverified"};
+  return kNames[static_cast<int>(verdict)];
+}
+
+VerifyBaseline MakeBaseline(const Match& match, const Candidate& candidate, const RetryPolicy& retry,
+                            const hc_observation& observation) {
+  VerifyBaseline baseline;
+  baseline.failure_type = match.failure_type;
+  baseline.remedy = candidate.remedy;
+  baseline.fingerprint = match.fingerprint;
+  baseline.database_oid = candidate.database_oid != 0 ? candidate.database_oid : match.database_oid;
+  baseline.relation_oid = candidate.relation_oid != 0 ? candidate.relation_oid : match.relation_oid;
+  baseline.acted_at_us = observation.now_us;
+  baseline.deadline_us = observation.now_us + std::max(retry.recovery_timeout_us, candidate.verify_ms * kMillis);
+  for (const auto& [name, value] : match.values)
+    if (std::isfinite(value)) baseline.values[name] = value;
+  for (const auto& [name, value] : candidate.values)
+    if (std::isfinite(value)) baseline.values[name] = value;
+  baseline.index_oid = static_cast<uint32_t>(ValueOf(baseline.values, "index_oid", 0));
+  AddTableFacts(observation, &baseline);
+  AddMetric(observation, HC_M_CONNECTIONS_USED, "used", &baseline);
+  AddRound(candidate, observation, &baseline);
+  return baseline;
+}
+
+void AddRound(const Candidate& candidate, const hc_observation& observation, VerifyBaseline* baseline) {
+  std::set<int32_t> pids;
+  for (const Target& target : candidate.targets) {
+    baseline->signalled.push_back(target.id);
+    pids.insert(target.id.pid);
+  }
+  if (pids.empty()) return;
+  baseline->values.erase("finished_us");
+  for (Victim& victim : VictimsOf(observation, pids)) baseline->victims.push_back(std::move(victim));
+}
+
+string BaselineJson(const VerifyBaseline& baseline) {
+  json sessions = json::array(), victims = json::array();
+  for (const hc_session_identity& id : baseline.signalled) sessions.push_back(SessionJson(id));
+  for (const Victim& victim : baseline.victims) victims.push_back(VictimJson(victim));
+  const json row = {{"failure_type", baseline.failure_type}, {"remedy", baseline.remedy},
+                    {"fingerprint", baseline.fingerprint},   {"database_oid", baseline.database_oid},
+                    {"relation_oid", baseline.relation_oid}, {"index_oid", baseline.index_oid},
+                    {"acted_at_us", baseline.acted_at_us},   {"deadline_us", baseline.deadline_us},
+                    {"signalled", sessions},                 {"victims", victims},
+                    {"values", baseline.values}};
+  return row.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+VerifyBaseline ParseBaseline(std::string_view text) {
+  VerifyBaseline baseline;
+  try {
+    const json row = json::parse(text);
+    baseline.failure_type = row.at("failure_type").get<string>();
+    baseline.remedy = row.at("remedy").get<string>();
+    baseline.fingerprint = row.at("fingerprint").get<string>();
+    baseline.database_oid = row.at("database_oid").get<uint32_t>();
+    baseline.relation_oid = row.at("relation_oid").get<uint32_t>();
+    baseline.index_oid = row.at("index_oid").get<uint32_t>();
+    baseline.acted_at_us = row.at("acted_at_us").get<int64_t>();
+    baseline.deadline_us = row.at("deadline_us").get<int64_t>();
+    for (const json& session : row.at("signalled")) baseline.signalled.push_back(ParseSession(session));
+    for (const json& victim : row.at("victims")) baseline.victims.push_back(ParseVictim(victim));
+    baseline.values = row.at("values").get<std::map<string, double>>();
+  } catch (const json::exception& error) {
+    throw std::invalid_argument(string("not a verification baseline: ") + error.what());
+  }
+  return baseline;
+}
+
+VerifyResult Judge(const VerifyInput& input, VerifyBaseline* baseline) {
+  const hc_observation& observation = *input.observation;
+  if (static_cast<int32_t>(input.outcomes.size()) < input.commands)
+    return Result(VerifyVerdict::kNotYet, "the remedy is being executed", kSoonUs);
+  const hc_outcome* failure = FirstFailure(input);
+  if (failure != nullptr && baseline->signalled.empty())
+    return Result(VerifyVerdict::kNoEffect, "the remedy was not executed: " + string(failure->message));
+  if (baseline->values.count("finished_us") == 0)
+    baseline->values["finished_us"] = static_cast<double>(observation.now_us);
+  const int64_t finished = static_cast<int64_t>(baseline->values["finished_us"]);
+  const bool late = observation.now_us - finished >= baseline->deadline_us - baseline->acted_at_us;
+  for (const JudgeDef& def : kJudges)
+    if (def.failure == baseline->failure_type) return def.judge({input, baseline, observation, late});
+  return Result(VerifyVerdict::kUnverified, "there is no judge for this failure");
+}
+
+}  // namespace heal

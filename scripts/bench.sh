@@ -1,0 +1,169 @@
+#!/usr/bin/env bash
+# Overhead and speed, as docs/performance.md explains: ratios from interleaved
+# runs on one CPU, the control first; CPU time from the scheduler's accounting.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+install_packages
+make_work
+build_and_stage
+restarts=${PG_HEAL_BENCH_RESTARTS:-5}
+pairs=${PG_HEAL_BENCH_PAIRS:-1500}
+idle_s=${PG_HEAL_BENCH_IDLE_S:-60}
+gcc -O2 -I"$(pg_config --includedir)" "$root/test/bench/overhead.c" -o "$work/overhead" -L"$(pg_config --libdir)" -lpq -lm
+export PGHOST=$work PGUSER=postgres PGDATABASE=postgres
+declare -A port=([a]=54331 [c]=54332 [b]=54333 [s]=54334)
+
+stop_all() {
+	trap - EXIT
+	exec 8>&- 9>&- || true
+	for n in "${!port[@]}"; do
+		[ -f "$work/$n/postmaster.pid" ] && as_db_user "$bindir/pg_ctl" -D "$work/$n" -m fast -s stop || true
+	done
+	rm -rf "$work"
+}
+trap stop_all EXIT
+
+sql() { "$bindir/psql" -XAtq -v ON_ERROR_STOP=1 -p "${port[$1]}" "${@:2}"; }
+
+# a: without, c: its twin for the control, b: pg_heal in auto at 1 s, s: pg_stat_statements
+make_cluster() {
+	as_db_user "$bindir/initdb" -D "$work/$1" -U postgres -A trust --no-sync >/dev/null
+	{
+		printf "port = %s\nunix_socket_directories = '%s'\nlisten_addresses = ''\n" "${port[$1]}" "$work"
+		printf 'fsync = off\nmax_connections = 400\nautovacuum = off\nshared_buffers = 256MB\nmax_worker_processes = 16\n'
+		case $1 in
+		b)
+			staged_settings
+			printf 'pg_heal.mode = auto\npg_heal.monitoring_interval = 1s\npg_heal.calm_period = 0\nlog_lock_waits = on\ndeadlock_timeout = 200ms\n'
+			;;
+		s) printf "shared_preload_libraries = 'pg_stat_statements'\n" ;;
+		esac
+	} | as_db_user tee -a "$work/$1/postgresql.conf" >/dev/null
+}
+start() { as_db_user ${2:+taskset -c "$2"} "$bindir/pg_ctl" -D "$work/$1" -l "$work/$1.log" -w -s start; }
+stop() { as_db_user "$bindir/pg_ctl" -D "$work/$1" -m fast -s stop; }
+for n in a c b s; do
+	make_cluster "$n"
+	start "$n"
+	"$bindir/pgbench" -i -s 1 -q -p "${port[$n]}" >/dev/null 2>&1
+	sql "$n" -c 'VACUUM ANALYZE' -c CHECKPOINT
+	[ "$n" = b ] && sql b -c 'CREATE EXTENSION pg_heal'
+	stop "$n"
+done
+
+median() { sort -g | awk '{v[NR]=$1} END {print v[int((NR+1)/2)]}'; }
+cpu=$(taskset -cp $$ | sed -E 's/.*: ([0-9]+).*/\1/')
+fail=0
+report() { # what, figure, relation, limit
+	local ok
+	ok=$(awk -v x="$2" -v y="$4" -v r="$3" 'BEGIN {print (r == "<=" ? x <= y : x >= y) ? "held" : "NOT HELD"}')
+	printf '%-62s %10s  %s %-8s %s\n' "$1" "$2" "$3" "$4" "$ok"
+	[ "$ok" = held ] || fail=1
+}
+note() { printf '%-62s %10s\n' "$1" "$2"; }
+
+# ---- select throughput, pinned ----
+tps() { # first, second
+	for _ in $(seq "$restarts"); do
+		start "$1" "$cpu"
+		start "$2" "$cpu"
+		taskset -c "$cpu" "$work/overhead" tps "port=${port[$1]}" "port=${port[$2]}" "$pairs"
+		stop "$1"
+		stop "$2"
+	done | median
+}
+note 'control: select TPS of a server over its twin' "$(tps a c)"
+report 'select TPS with pg_heal over without' "$(tps a b)" '>=' 0.99
+
+# ---- in-backend cost ----
+for n in a b s; do start "$n" "$cpu"; done
+read -r base heal pgss < <(taskset -c "$cpu" "$work/overhead" exec "port=${port[a]}" "port=${port[b]}" "port=${port[s]}" 200)
+note 'executor cycle without, us' "$base"
+note 'pg_stat_statements adds, us' "$pgss"
+report 'pg_heal adds per executor cycle, us' "$heal" '<=' 0.15
+report 'pg_heal over pg_stat_statements' "$(awk -v a="$heal" -v b="$pgss" 'BEGIN {printf "%.2f", b > 0 ? a / b : 9}')" '<=' 0.5
+for n in a s; do stop "$n"; done
+stop b
+start b
+
+# ---- the healer's own cost ----
+healer() { sql b -c "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_heal healer'"; }
+until pid=$(healer) && [ -n "$pid" ]; do :; done
+cpu_ns() { awk '{print $1}' "/proc/$1/schedstat"; }
+ticks() { sql b -c "SELECT extract(epoch FROM max(observed_at)) FROM heal_metrics"; }
+parts_us() { sql b -c "SELECT coalesce(sum(cpu_ms), 0) FROM heal_overhead WHERE part IN ('inspectors', 'actions')"; }
+
+sql b -c "DO \$\$BEGIN FOR i IN 1..1000 LOOP EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY)', i); END LOOP; END\$\$"
+mkfifo "$work/idle"
+"$bindir/pgbench" -n -p "${port[b]}" -c 100 -j 1 -T 900 -R 1 -f <(echo 'SELECT 1;') >/dev/null 2>&1 &
+idle_clients=$!
+until [ "$(sql b -c "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'")" -ge 100 ]; do :; done
+wait_for_s() { read -r -t "$1" <> <(:) || true; }
+wait_for_s 5
+before=$(cpu_ns "$pid") parts=$(parts_us)
+wait_for_s "$idle_s"
+after=$(cpu_ns "$pid") parts_after=$(parts_us)
+report 'healer CPU at 1 s, 100 connections, 1,000 tables, ms per minute' \
+	"$(awk -v a="$before" -v b="$after" -v s="$idle_s" 'BEGIN {printf "%.1f", (b - a) / 1e6 * 60 / s}')" '<=' 60
+note 'inspectors and actions in the same time, ms per minute' \
+	"$(awk -v a="$parts" -v b="$parts_after" -v s="$idle_s" 'BEGIN {printf "%.1f", (b - a) * 60 / s}')"
+kill "$idle_clients"
+wait "$idle_clients" 2>/dev/null || true
+
+# one tick, 50 of 100 sessions waiting
+sql b -c 'ALTER SYSTEM SET pg_heal.mode = observe' -c 'SELECT pg_reload_conf()' >/dev/null
+mkfifo "$work/holder"
+"$bindir/psql" -XAtq -p "${port[b]}" <"$work/holder" >/dev/null 2>&1 &
+exec 9>"$work/holder"
+echo 'BEGIN; UPDATE pgbench_branches SET bbalance = 0 WHERE bid = 1;' >&9
+wait_for_s 1
+"$bindir/pgbench" -n -p "${port[b]}" -c 50 -j 1 -T 600 -f <(echo 'UPDATE pgbench_branches SET bbalance = 1 WHERE bid = 1;') >/dev/null 2>&1 &
+waiting=$!
+"$bindir/pgbench" -n -p "${port[b]}" -c 50 -j 1 -T 600 -R 1 -f <(echo 'SELECT 1;') >/dev/null 2>&1 &
+others=$!
+until [ "$(sql b -c "SELECT count(*) FROM pg_locks WHERE NOT granted")" -ge 50 ]; do :; done
+wait_for_s 5
+t0=$(ticks) before=$(cpu_ns "$pid")
+wait_for_s 20
+t1=$(ticks) after=$(cpu_ns "$pid")
+report 'one tick, 100 sessions of which 50 wait, ms CPU (all looks included)' \
+	"$(awk -v a="$before" -v b="$after" -v s="$t0" -v t="$t1" 'BEGIN {printf "%.3f", (b - a) / 1e6 / (t - s)}')" '<=' 1
+kill "$waiting" "$others"
+echo 'ROLLBACK;' >&9
+
+report 'anonymous memory of the healer, MiB' \
+	"$(awk '/^Anonymous:/ {printf "%.1f", $2 / 1024}' "/proc/$pid/smaps_rollup")" '<=' 16
+
+# ---- blocking graph ----
+cmake -S "$root" -B "$work/micro" -G Ninja -DCMAKE_BUILD_TYPE=Release -DHEAL_CORE_TESTS=OFF -DHEAL_CORE_BENCH=ON >/dev/null
+cmake --build "$work/micro" --target heal-bench-micro >/dev/null
+micro() { "$work/micro/heal-bench-micro" --benchmark_filter="$1" --benchmark_format=csv 2>/dev/null | awk -F, -v n="\"$1\"" '$1 == n {print $3}'; }
+g100=$(micro BM_WaitGraph/100) g300=$(micro BM_WaitGraph/300)
+report 'blocking graph of 300 waiters, ms' "$(awk -v x="$g300" 'BEGIN {printf "%.4f", x / 1e6}')" '<=' 0.3
+report 'blocking graph, time at 300 over time at 100' "$(awk -v a="$g100" -v b="$g300" 'BEGIN {printf "%.2f", b / a}')" '<=' 4
+
+# ---- decision to locks released ----
+sql b -c 'ALTER SYSTEM SET pg_heal.mode = auto' -c "SELECT pg_reload_conf()" \
+	-c "SELECT heal_set_threshold('idle_in_transaction_blocker', 'idle_s', 0.2), heal_set_threshold('idle_in_transaction_blocker', 'wait_s', 0.2)" \
+	-c "CREATE ROLE app LOGIN" -c 'CREATE TABLE held (id int, v int)' -c 'INSERT INTO held SELECT i, 0 FROM generate_series(1, 100) i' \
+	-c 'GRANT ALL ON held TO app' -c 'CREATE TABLE released (id int, at timestamptz)' -c 'GRANT ALL ON released TO app' >/dev/null
+rounds=${PG_HEAL_BENCH_ROUNDS:-20}
+for i in $(seq "$rounds"); do
+	mkfifo "$work/h$i"
+	PGUSER=app "$bindir/psql" -XAtq -p "${port[b]}" <"$work/h$i" >/dev/null 2>&1 &
+	exec 8>"$work/h$i"
+	echo "BEGIN; UPDATE held SET v = 1 WHERE id = $i;" >&8
+	until [ "$(sql b -c "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND state = 'idle in transaction'")" = 1 ]; do :; done
+	PGUSER=app timeout 30 "$bindir/psql" -XAtq -p "${port[b]}" -c "WITH u AS (UPDATE held SET v = 2 WHERE id = $i RETURNING clock_timestamp() AS at) INSERT INTO released SELECT $i, at FROM u" || true
+	exec 8>&-
+done
+latency=$(sql b -c "SELECT round((extract(epoch FROM percentile_cont(0.95) WITHIN GROUP (ORDER BY r.at - a.started_at)) * 1000)::numeric, 2)
+	FROM (SELECT at, row_number() OVER (ORDER BY at) n FROM released) r
+	JOIN (SELECT started_at, row_number() OVER (ORDER BY started_at) n FROM heal_history WHERE remedy = 'terminate_idle_blocker') a USING (n)")
+n=$(sql b -c 'SELECT count(*) FROM released')
+note 'rounds healed for the next figure' "$n of $rounds"
+report 'decision to locks released, 95th percentile, ms' "${latency:-9999}" '<=' 3
+sql b -F ' ' -c "SELECT 'P01 detected after ms, median and largest: ' || round((percentile_cont(0.5) WITHIN GROUP (ORDER BY detected_after_ms))::numeric)
+	|| ' ' || round(max(detected_after_ms)::numeric) || '; recovery ms: ' || round((percentile_cont(0.5) WITHIN GROUP (ORDER BY recovery_ms))::numeric) || ' ' || round(max(recovery_ms)::numeric)
+	FROM heal_incidents WHERE failure_type = 'idle_in_transaction_blocker'"
+exit $fail

@@ -1,0 +1,548 @@
+/*-------------------------------------------------------------------------
+ *
+ * inspect.c
+ *	  The slow look into each database, healer side: whose turn it is, and what
+ *	  is known of each database.
+ *
+ * The healer sends one short-lived worker (inspect_worker.c) after the other, so
+ * that every database is seen once per pg_heal.inspect_interval. It keeps the
+ * newest answer per database, each in a memory context of its own.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "nodes/pg_list.h"
+#include "utils/float.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "job.h"
+
+/* Tables of all databases together; see tables_per_database. */
+#define MAX_TABLES_ALL		5000
+/* Pause between two databases, and before a try again. */
+#define MIN_PAUSE_MS		1000
+/* The inspector waits for nobody. */
+#define LOCK_TIMEOUT_MS		100
+
+typedef struct InspectDb
+{
+	Oid			oid;
+	NameData	name;
+	bool		listed;			/* in pg_database at the last look */
+	bool		requested;		/* inspect out of turn */
+	TimestampTz asked_at;		/* last start of a worker */
+	TimestampTz inspected_at;	/* 0: never */
+	MemoryContext arena;		/* all below; replaced as a whole */
+	InspectHeader header;
+	int32		invalid_indexes;	/* that nobody builds */
+	hc_table   *tables;
+	hc_index   *indexes;
+	hc_sequence *sequences;
+} InspectDb;
+
+static MemoryContext inspect_context = NULL;
+static List *databases = NIL;	/* of InspectDb */
+static TimestampTz listed_at = 0;
+static TimestampTz next_start = 0;
+static HealJobSlot *running = NULL;
+static Oid	running_database = InvalidOid;
+
+/* All databases' rows one after the other, rebuilt after a change. */
+static MemoryContext flat_context = NULL;
+static bool flat_valid = false;
+static hc_inspection *flat_inspections;
+static hc_table *flat_tables;
+static hc_index *flat_indexes;
+static hc_sequence *flat_sequences;
+static uint32 n_flat_inspections;
+static uint32 n_flat_tables;
+static uint32 n_flat_indexes;
+static uint32 n_flat_sequences;
+
+static InspectDb *
+find_database(Oid oid)
+{
+	ListCell   *lc;
+
+	foreach(lc, databases)
+	{
+		InspectDb  *db = lfirst(lc);
+
+		if (db->oid == oid)
+			return db;
+	}
+	return NULL;
+}
+
+/* ---- reading an answer ---- */
+
+typedef struct Reader
+{
+	const char *at;
+	const char *end;
+	bool		broken;
+} Reader;
+
+static void
+get_bytes(Reader *r, void *bytes, Size len)
+{
+	if (r->broken || (Size) (r->end - r->at) < len)
+	{
+		r->broken = true;
+		memset(bytes, 0, len);
+		return;
+	}
+	memcpy(bytes, r->at, len);
+	r->at += len;
+}
+
+static uint32
+get_uint32(Reader *r)
+{
+	uint32		value;
+
+	get_bytes(r, &value, sizeof(value));
+	return value;
+}
+
+static int64
+get_int64(Reader *r)
+{
+	int64		value;
+
+	get_bytes(r, &value, sizeof(value));
+	return value;
+}
+
+/* Points into the answer, which the arena holds. */
+static const char *
+get_text(Reader *r)
+{
+	uint32		len = get_uint32(r);
+	const char *text = r->at;
+
+	if (r->broken || (Size) (r->end - r->at) < (Size) len + 1 || text[len] != '\0')
+	{
+		r->broken = true;
+		return "";
+	}
+	r->at += (Size) len + 1;
+	return text;
+}
+
+static void
+get_table(Reader *r, InspectDb *db, hc_table *table)
+{
+	table->database_oid = db->oid;
+	table->database = NameStr(db->name);
+	table->relation_oid = get_uint32(r);
+	table->flags = get_uint32(r);
+	table->bytes = get_int64(r);
+	table->live_tuples = get_int64(r);
+	table->dead_tuples = get_int64(r);
+	table->mod_since_analyze = get_int64(r);
+	table->last_vacuum = get_int64(r);
+	table->last_analyze = get_int64(r);
+	table->schema = get_text(r);
+	table->name = get_text(r);
+	table->qualified = get_text(r);
+	table->owner = get_text(r);
+	table->reloptions = get_text(r);
+}
+
+static void
+get_index(Reader *r, InspectDb *db, hc_index *index)
+{
+	index->database_oid = db->oid;
+	index->database = NameStr(db->name);
+	index->index_oid = get_uint32(r);
+	index->table_oid = get_uint32(r);
+	index->flags = get_uint32(r);
+	index->bytes = get_int64(r);
+	index->qualified = get_text(r);
+	index->table_qualified = get_text(r);
+	index->owner = get_text(r);
+	index->definition = get_text(r);
+
+	if ((index->flags & (HC_INDEX_BUILDING | HC_INDEX_PARTITION)) == 0)
+		db->invalid_indexes++;
+}
+
+static void
+get_sequence(Reader *r, InspectDb *db, hc_sequence *sequence)
+{
+	sequence->database_oid = db->oid;
+	sequence->database = NameStr(db->name);
+	get_bytes(r, &sequence->used, sizeof(sequence->used));
+	sequence->qualified = get_text(r);
+}
+
+static void
+forget_facts(InspectDb *db)
+{
+	if (db->arena != NULL)
+		MemoryContextDelete(db->arena);
+	db->arena = NULL;
+	db->tables = NULL;
+	db->indexes = NULL;
+	db->sequences = NULL;
+	db->invalid_indexes = 0;
+	memset(&db->header, 0, sizeof(db->header));
+	flat_valid = false;
+}
+
+/* Take an answer over. False when it makes no sense: then nothing is known. */
+static bool
+take_answer(InspectDb *db, HealJobSlot *job)
+{
+	MemoryContext oldcxt;
+	Reader		r;
+	char	   *copy;
+
+	forget_facts(db);
+	if (job->used < sizeof(InspectHeader))
+		return false;
+
+	db->arena = AllocSetContextCreate(inspect_context, "pg_heal inspected database", ALLOCSET_SMALL_SIZES);
+	oldcxt = MemoryContextSwitchTo(db->arena);
+	copy = palloc(job->used);
+	memcpy(copy, job->data, job->used);
+	r.at = copy;
+	r.end = copy + job->used;
+	r.broken = false;
+
+	get_bytes(&r, &db->header, sizeof(db->header));
+	if (db->header.n_tables > INSPECT_MAX_TABLES || db->header.n_indexes > INSPECT_MAX_INDEXES ||
+		db->header.n_sequences > INSPECT_MAX_SEQUENCES)
+		r.broken = true;
+	else
+	{
+		db->tables = palloc0(Max(db->header.n_tables, 1) * sizeof(hc_table));
+		db->indexes = palloc0(Max(db->header.n_indexes, 1) * sizeof(hc_index));
+		db->sequences = palloc0(Max(db->header.n_sequences, 1) * sizeof(hc_sequence));
+		for (uint32 i = 0; i < db->header.n_tables; i++)
+			get_table(&r, db, &db->tables[i]);
+		for (uint32 i = 0; i < db->header.n_indexes; i++)
+			get_index(&r, db, &db->indexes[i]);
+		for (uint32 i = 0; i < db->header.n_sequences; i++)
+			get_sequence(&r, db, &db->sequences[i]);
+	}
+	MemoryContextSwitchTo(oldcxt);
+
+	if (r.broken)
+	{
+		forget_facts(db);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * A worker that failed has seen nothing new: what was known stays known, with
+ * its old time. Databases that go away while being looked at are no news.
+ */
+static void
+finish_running(TimestampTz now)
+{
+	InspectDb  *db = find_database(running_database);
+
+	if (db != NULL && running->outcome == HC_OUT_DONE)
+	{
+		if (take_answer(db, running))
+			db->inspected_at = now;
+		else
+			ereport(LOG,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("answer of the pg_heal inspector for database \"%s\" is not usable", NameStr(db->name))));
+	}
+	else if (db != NULL)
+		ereport(DEBUG1,
+				(errmsg("could not inspect database \"%s\": %s", NameStr(db->name), running->message)));
+
+	job_release(running);
+	running = NULL;
+	running_database = InvalidOid;
+}
+
+/* ---- the list of databases ---- */
+
+static void
+note_database(Form_pg_database form)
+{
+	InspectDb  *db;
+
+	if (!form->datallowconn || form->datconnlimit == DATCONNLIMIT_INVALID_DB ||
+		strcmp(NameStr(form->datname), "template0") == 0)
+		return;
+
+	db = find_database(form->oid);
+	if (db == NULL)
+	{
+		MemoryContext oldcxt = MemoryContextSwitchTo(inspect_context);
+
+		db = palloc0(sizeof(InspectDb));
+		db->oid = form->oid;
+		databases = lappend(databases, db);
+		MemoryContextSwitchTo(oldcxt);
+	}
+	/* In place: the rows point to it. */
+	db->name = form->datname;
+	db->listed = true;
+}
+
+static void
+scan_pg_database(void)
+{
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+		note_database((Form_pg_database) GETSTRUCT(tuple));
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+}
+
+/* Bring the list up to date; forget databases that have gone. */
+static void
+list_databases(TimestampTz now)
+{
+	MemoryContext oldcxt = CurrentMemoryContext;
+	ListCell   *lc;
+
+	foreach(lc, databases)
+		((InspectDb *) lfirst(lc))->listed = false;
+
+	scan_pg_database();
+	MemoryContextSwitchTo(oldcxt);
+
+	foreach(lc, databases)
+	{
+		InspectDb  *db = lfirst(lc);
+
+		if (db->listed)
+			continue;
+		forget_facts(db);
+		databases = foreach_delete_current(databases, lc);
+		pfree(db);
+	}
+	listed_at = now;
+}
+
+/* ---- turns ---- */
+
+/* Who is next: a request first, then the one that has waited longest. */
+static InspectDb *
+choose_database(TimestampTz now)
+{
+	InspectDb  *oldest = NULL;
+	ListCell   *lc;
+
+	foreach(lc, databases)
+	{
+		InspectDb  *db = lfirst(lc);
+
+		if (db->requested)
+			return db;
+		if (oldest == NULL || db->asked_at < oldest->asked_at)
+			oldest = db;
+	}
+
+	if (oldest == NULL || now < next_start)
+		return NULL;
+	if (oldest->asked_at != 0 &&
+		!TimestampDifferenceExceeds(oldest->asked_at, now, heal_inspect_interval))
+		return NULL;
+	return oldest;
+}
+
+/* Room for tables per database, so that many databases do not fill the healer. */
+static int32
+tables_per_database(void)
+{
+	int			n = Max(list_length(databases), 1);
+
+	return Max(INSPECT_MIN_TABLES, Min(INSPECT_MAX_TABLES, MAX_TABLES_ALL / n));
+}
+
+static void
+start_inspection(InspectDb *db, TimestampTz now)
+{
+	int32		max_tables = tables_per_database();
+	int			pause = Max(MIN_PAUSE_MS, heal_inspect_interval / Max(list_length(databases), 1));
+
+	running = job_start(HEAL_JOB_INSPECT, 0, db->oid, (char *) &max_tables, sizeof(max_tables),
+						InvalidOid, false, LOCK_TIMEOUT_MS, heal_component_timeout);
+	if (running == NULL)
+	{
+		/* Actions go first; try again soon. */
+		next_start = TimestampTzPlusMilliseconds(now, MIN_PAUSE_MS);
+		return;
+	}
+	running_database = db->oid;
+	db->asked_at = now;
+	db->requested = false;
+	next_start = TimestampTzPlusMilliseconds(now, pause);
+}
+
+void
+inspect_schedule(TimestampTz now)
+{
+	InspectDb  *db;
+
+	if (inspect_context == NULL)
+		inspect_context = AllocSetContextCreate(TopMemoryContext, "pg_heal inspections", ALLOCSET_DEFAULT_SIZES);
+
+	if (running != NULL)
+	{
+		if (!job_is_finished(running))
+			return;
+		finish_running(now);
+	}
+
+	/* A clock set back must not stop the turns. */
+	if (listed_at == 0 || now < listed_at ||
+		TimestampDifferenceExceeds(listed_at, now, heal_inspect_interval))
+	{
+		if (now < listed_at)
+		{
+			ListCell   *lc;
+
+			next_start = 0;
+			foreach(lc, databases)
+				((InspectDb *) lfirst(lc))->asked_at = 0;
+		}
+		list_databases(now);
+	}
+
+	db = choose_database(now);
+	if (db != NULL)
+		start_inspection(db, now);
+}
+
+/* A database that is not known yet gets its turn at the next listing. */
+void
+inspect_request(Oid database)
+{
+	InspectDb  *db = find_database(database);
+
+	if (db != NULL)
+		db->requested = true;
+	else
+		listed_at = 0;
+}
+
+/* ---- the observation ---- */
+
+/* Lay the rows of all databases one after the other. */
+static void
+flatten(void)
+{
+	MemoryContext oldcxt;
+	ListCell   *lc;
+
+	if (flat_context == NULL)
+		flat_context = AllocSetContextCreate(inspect_context, "pg_heal inspected rows", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(flat_context);
+	n_flat_inspections = n_flat_tables = n_flat_indexes = n_flat_sequences = 0;
+
+	foreach(lc, databases)
+	{
+		InspectDb  *db = lfirst(lc);
+
+		n_flat_tables += db->header.n_tables;
+		n_flat_indexes += db->header.n_indexes;
+		n_flat_sequences += db->header.n_sequences;
+	}
+
+	oldcxt = MemoryContextSwitchTo(flat_context);
+	flat_inspections = palloc0(Max(list_length(databases), 1) * sizeof(hc_inspection));
+	flat_tables = palloc(Max(n_flat_tables, 1) * sizeof(hc_table));
+	flat_indexes = palloc(Max(n_flat_indexes, 1) * sizeof(hc_index));
+	flat_sequences = palloc(Max(n_flat_sequences, 1) * sizeof(hc_sequence));
+	MemoryContextSwitchTo(oldcxt);
+
+	n_flat_tables = n_flat_indexes = n_flat_sequences = 0;
+	foreach(lc, databases)
+	{
+		InspectDb  *db = lfirst(lc);
+		hc_inspection *inspection;
+
+		if (db->inspected_at == 0 || db->arena == NULL)
+			continue;
+		inspection = &flat_inspections[n_flat_inspections++];
+		inspection->database_oid = db->oid;
+		inspection->database = NameStr(db->name);
+		inspection->inspected_at = db->inspected_at;
+		inspection->complete = db->header.complete;
+
+		memcpy(&flat_tables[n_flat_tables], db->tables, db->header.n_tables * sizeof(hc_table));
+		n_flat_tables += db->header.n_tables;
+		memcpy(&flat_indexes[n_flat_indexes], db->indexes, db->header.n_indexes * sizeof(hc_index));
+		n_flat_indexes += db->header.n_indexes;
+		memcpy(&flat_sequences[n_flat_sequences], db->sequences, db->header.n_sequences * sizeof(hc_sequence));
+		n_flat_sequences += db->header.n_sequences;
+	}
+	flat_valid = true;
+}
+
+/* Sums over what has been inspected; unknown before the first look. */
+static void
+fill_metrics(double *metrics)
+{
+	double		dead = 0;
+	double		stale = 0;
+	double		invalid = 0;
+	double		used = -1;
+	ListCell   *lc;
+
+	foreach(lc, databases)
+	{
+		InspectDb  *db = lfirst(lc);
+
+		dead += db->header.dead_tuples;
+		stale += db->header.stale_tables;
+		invalid += db->invalid_indexes;
+		if (db->inspected_at != 0)
+			used = Max(used, db->header.sequences_used);
+	}
+
+	if (n_flat_inspections == 0)
+		dead = stale = invalid = get_float8_nan();
+	metrics[HC_M_DEAD_TUPLES] = dead;
+	metrics[HC_M_TABLES_STALE_STATISTICS] = stale;
+	metrics[HC_M_INVALID_INDEXES] = invalid;
+	metrics[HC_M_SEQUENCES_USED] = used < 0 ? get_float8_nan() : used;
+}
+
+void
+inspect_fill(hc_observation *obs, double *metrics)
+{
+	if (inspect_context == NULL)
+		inspect_context = AllocSetContextCreate(TopMemoryContext, "pg_heal inspections", ALLOCSET_DEFAULT_SIZES);
+	if (!flat_valid)
+		flatten();
+
+	obs->inspections = flat_inspections;
+	obs->n_inspections = n_flat_inspections;
+	obs->tables = flat_tables;
+	obs->n_tables = n_flat_tables;
+	obs->indexes = flat_indexes;
+	obs->n_indexes = n_flat_indexes;
+	obs->sequences = flat_sequences;
+	obs->n_sequences = n_flat_sequences;
+	fill_metrics(metrics);
+}

@@ -1,0 +1,76 @@
+/*-------------------------------------------------------------------------
+ *
+ * job.h
+ *	  What the job slots (job.c) and the code that runs inside a job's worker
+ *	  (action.c, capture.c, inspect.c, sql_top.c) share with each other.
+ *
+ * Text crosses the boundary in UTF-8, whatever the encoding of the database.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_HEAL_JOB_H
+#define PG_HEAL_JOB_H
+
+#include "pg_heal.h"
+
+/* ---- job.c, healer side ---- */
+
+/* Has this job ended, be it that its process died? */
+extern bool job_is_finished(HealJobSlot *job);
+
+/* ---- job.c, worker side: job is the worker's private copy of its slot ---- */
+
+/* Lives as long as the worker; nothing in it survives into another job. */
+extern MemoryContext worker_context;
+
+extern void worker_result(HealJobSlot *job, hc_outcome_status status, int sqlerrcode, const char *fmt,...) pg_attribute_printf(4, 5);
+/* In PG_CATCH: copy the error into the result, abort the transaction. */
+extern void worker_catch(HealJobSlot *job, hc_outcome_status status);
+/* Replace the data of the job; ERROR 54000 when it does not fit. */
+extern void worker_set_text(HealJobSlot *job, const char *text);
+extern char *worker_from_utf8(const char *text);
+
+/* A read-only transaction with SPI and the job's statement timeout. */
+extern void worker_query_begin(HealJobSlot *job, int isolation);
+extern void worker_query_end(void);
+extern void worker_timeout_start(HealJobSlot *job);
+extern void worker_timeout_stop(void);
+
+/* ---- sql_top.c ---- */
+
+/* What a list of statements needs to be known for before it runs. */
+typedef struct SqlTop
+{
+	const char *sql;
+	List	   *statements;		/* of RawStmt */
+	bool		changes_settings;	/* there is an ALTER SYSTEM */
+} SqlTop;
+
+/* Parse; refuse what may not run here. ERROR when it is not SQL. */
+extern SqlTop *sql_top_parse(const char *sql);
+/* Does every statement still mean the relation of the job? */
+extern bool sql_top_relation_matches(SqlTop *top, HealJobSlot *job, char **why_not);
+/* Run them, each as its own transaction. */
+extern void sql_top_run(SqlTop *top, HealJobSlot *job);
+
+/* ---- inspect.c and inspect_worker.c: what they send each other ---- */
+
+/* Most rows of one database. The request is the limit of tables, an int32. */
+#define INSPECT_MAX_TABLES		500
+#define INSPECT_MIN_TABLES		50
+#define INSPECT_MAX_INDEXES		200
+#define INSPECT_MAX_SEQUENCES	100
+
+/* Begins the answer. */
+typedef struct InspectHeader
+{
+	int64		dead_tuples;
+	int32		stale_tables;
+	int32		complete;
+	double		sequences_used;		/* largest share; -1 unknown */
+	uint32		n_tables;
+	uint32		n_indexes;
+	uint32		n_sequences;
+} InspectHeader;
+
+#endif							/* PG_HEAL_JOB_H */
