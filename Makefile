@@ -8,10 +8,11 @@
 #   make bench      measure overhead and speed
 #   make programs   the programs on the core, into build/bin
 
-VERSION = 0.1.0
+# Not VERSION: PGXS gives that name to the version of the server.
+HEAL_VERSION = 0.1.0
 MODULE_big = pg_heal
 EXTENSION = control/pg_heal
-DATA_built = build/pg_heal--$(VERSION).sql
+DATA_built = build/pg_heal--$(HEAL_VERSION).sql
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 
 CORE_BUILD = build/core
@@ -46,13 +47,13 @@ $(CORE_LIB): $(CORE_SOURCES)
 	@touch $@
 
 # The shipped rows come from the core's catalogue, so there is one truth.
-build/pg_heal--$(VERSION).sql: control/pg_heal--$(VERSION).sql $(CORE_LIB)
-	$(CORE_BUILD)/heal-catalogue --sql > build/shipped.sql
+build/pg_heal--$(HEAL_VERSION).sql: control/pg_heal--$(HEAL_VERSION).sql $(CORE_LIB)
+	$(CORE_BUILD)/bin/heal-catalogue --sql > build/shipped.sql
 	sed -e '/^-- @shipped@/{' -e 'r build/shipped.sql' -e 'd' -e '}' $< > $@
 
 programs: $(CORE_LIB)
 	mkdir -p build/bin
-	cp $(CORE_BUILD)/heal-catalogue build/bin/
+	cp $(CORE_BUILD)/bin/heal-catalogue build/bin/
 
 demo:
 	scripts/demo.sh

@@ -417,7 +417,7 @@ action_outcome(HealJobSlot *job, hc_outcome *outcome)
 	outcome->status = job->outcome;
 	outcome->sqlstate = pstrdup(job->sqlstate);
 	outcome->message = pstrdup(job->message);
-	outcome->json = job->used > 0 ? pnstrdup(job->data, job->used) : "";
+	outcome->json = job_text(job);
 	outcome->duration_us = job->duration_us;
 }
 
@@ -438,7 +438,7 @@ next_text(HealJobSlot *job, uint32 *at)
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("action slot does not hold a complete command")));
 	*at += len + 1;
-	return worker_from_utf8(pstrdup(text));
+	return pstrdup(text);
 }
 
 /* The guard: one row, one column, true. */
@@ -536,17 +536,34 @@ try_probe(char *probe, HealJobSlot *job)
 	PG_END_TRY();
 }
 
-/* Parse and compare names in one transaction; NULL when refused. */
-static SqlTop *
-prepare(const char *sql, HealJobSlot *job)
+/* The texts of an SQL job. */
+typedef struct ActionTexts
 {
+	char	   *guard;
+	char	   *sql;
+	char	   *probe;
+} ActionTexts;
+
+/*
+ * Read the job, parse, compare names, in one transaction (a conversion from
+ * UTF-8 may need the catalogs). NULL when refused.
+ */
+static SqlTop *
+prepare(HealJobSlot *job, ActionTexts *texts)
+{
+	uint32		at = 0;
 	SqlTop	   *top;
 	char	   *why_not = NULL;
 	bool		matches;
 
 	worker_query_begin(job, XACT_READ_COMMITTED);
 	MemoryContextSwitchTo(worker_context);
-	top = sql_top_parse(sql);
+	texts->guard = worker_from_utf8(next_text(job, &at));
+	texts->sql = worker_from_utf8(next_text(job, &at));
+	texts->probe = worker_from_utf8(next_text(job, &at));
+	job->used = 0;
+
+	top = sql_top_parse(texts->sql);
 	matches = sql_top_relation_matches(top, job, &why_not);
 	worker_query_end();
 
@@ -561,18 +578,12 @@ prepare(const char *sql, HealJobSlot *job)
 void
 action_run(HealJobSlot *job)
 {
-	uint32		at = 0;
-	char	   *guard = next_text(job, &at);
-	char	   *sql = next_text(job, &at);
-	char	   *probe = next_text(job, &at);
-	SqlTop	   *top;
+	ActionTexts texts;
+	SqlTop	   *top = prepare(job, &texts);
 
-	job->used = 0;
-
-	top = prepare(sql, job);
 	if (top == NULL)
 		return;
-	if (guard[0] != '\0' && !guard_holds(guard, job))
+	if (texts.guard[0] != '\0' && !guard_holds(texts.guard, job))
 	{
 		worker_result(job, HC_OUT_REFUSED, 0, "the condition of the action does not hold any more");
 		return;
@@ -582,6 +593,6 @@ action_run(HealJobSlot *job)
 
 	if (top->changes_settings)
 		wait_for_reload();
-	if (probe[0] != '\0')
-		try_probe(probe, job);
+	if (texts.probe[0] != '\0')
+		try_probe(texts.probe, job);
 }

@@ -92,7 +92,7 @@ typedef struct ImageItem
 	" FROM (SELECT DISTINCT name FROM req WHERE kind = 'server_setting' AND name IS NOT NULL) AS w" \
 	" FULL JOIN entry e ON lower(e.name) = lower(w.name)" \
 	" WHERE w.name IS NOT NULL OR (SELECT settings FROM every)" \
-	" ORDER BY 1 COLLATE \"C\""
+	" ORDER BY 1"
 
 #define ROLE_SQL \
 	REQUEST_CTE \
@@ -109,7 +109,7 @@ typedef struct ImageItem
 	" FULL JOIN entry e ON e.database = w.database AND e.role = w.role AND lower(e.name) = lower(w.name)" \
 	" LEFT JOIN pg_database d ON d.datname = w.database" \
 	" WHERE w.name IS NOT NULL OR (SELECT roles FROM every)" \
-	" ORDER BY 1 COLLATE \"C\", 3 COLLATE \"C\", 4 COLLATE \"C\""
+	" ORDER BY 1, 3, 4"
 
 /* Options of the TOAST table go by the name ALTER TABLE gives them. */
 #define STORAGE_SQL \
@@ -133,7 +133,7 @@ typedef struct ImageItem
 	"SELECT n.nspname, c.relname, w.name, o.value" \
 	" FROM want w JOIN pg_class c ON c.oid = w.relation JOIN pg_namespace n ON n.oid = c.relnamespace" \
 	" LEFT JOIN opt o ON o.relation = w.relation AND o.name = w.name" \
-	" ORDER BY 1 COLLATE \"C\", 2 COLLATE \"C\", 3 COLLATE \"C\""
+	" ORDER BY 1, 2, 3"
 
 #define INDEX_SQL \
 	REQUEST_CTE \
@@ -146,7 +146,7 @@ typedef struct ImageItem
 	" JOIN pg_namespace n ON n.oid = c.relnamespace" \
 	" WHERE (SELECT indexes FROM every) AND " USER_RELATION ") " \
 	"SELECT DISTINCT n.nspname, c.relname, tn.nspname, t.relname, c.relkind, i.indisvalid," \
-	" pg_get_indexdef(i.indexrelid), con.conname, con.contype, con.condeferrable, con.condeferred, w.object" \
+	" pg_get_indexdef(i.indexrelid), con.conname, con.contype, con.condeferrable, con.condeferred, w.object, c.relispartition" \
 	" FROM want w LEFT JOIN pg_index i ON i.indexrelid = w.index" \
 	" LEFT JOIN pg_class c ON c.oid = i.indexrelid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace" \
 	" LEFT JOIN pg_class t ON t.oid = i.indrelid LEFT JOIN pg_namespace tn ON tn.oid = t.relnamespace" \
@@ -190,11 +190,11 @@ put_item(Capture *capture, const ImageItem *item)
 	append_member(json, "reset_sql", item->reset_sql);
 	appendStringInfo(json, "%s\"database_oid\":%u}", item->extra, item->database_oid);
 
-	if (json->len >= HEAL_JOB_BYTES)
+	if (json->len >= WORKER_MAX_TEXT)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("snapshot is too large"),
-				 errdetail("At most %d bytes can be handed over.", HEAL_JOB_BYTES)));
+				 errdetail("At most %d bytes can be handed over.", WORKER_MAX_TEXT)));
 }
 
 /* Run a query with the request as its parameter. */
@@ -399,9 +399,21 @@ index_restore_sql(uint64 row)
 }
 
 /*
+ * SQL that drops an index made later; the core uses it only when told to. ""
+ * where a plain DROP INDEX CONCURRENTLY does not do: constraints, partitions.
+ */
+static char *
+index_reset_sql(uint64 row)
+{
+	if (column(row, 5)[0] != RELKIND_INDEX || column(row, 8) != NULL || column_is_true(row, 13))
+		return "";
+	return psprintf("DROP INDEX CONCURRENTLY IF EXISTS %s",
+					quote_qualified_identifier(column(row, 1), column(row, 2)));
+}
+
+/*
  * Whether the index was valid is told beside the value, not in it: building it
- * again makes it valid, and that is the image wanted. reset_sql is empty: an
- * index that somebody made later is not dropped for being new.
+ * again makes it valid, and that is the image wanted.
  */
 static void
 capture_indexes(Capture *capture)
@@ -420,6 +432,7 @@ capture_indexes(Capture *capture)
 			item.object = quote_qualified_identifier(column(i, 1), column(i, 2));
 			item.value = column(i, 7);
 			item.restore_sql = index_restore_sql(i);
+			item.reset_sql = index_reset_sql(i);
 			item.extra = column_is_true(i, 6) ? "\"valid\":true," : "\"valid\":false,";
 		}
 		else

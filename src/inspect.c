@@ -27,10 +27,20 @@
 
 /* Tables of all databases together; see tables_per_database. */
 #define MAX_TABLES_ALL		5000
+/* Nearly used-up sequences remembered of one database. */
+#define MAX_KNOWN_SEQUENCES	1000
 /* Pause between two databases, and before a try again. */
 #define MIN_PAUSE_MS		1000
 /* The inspector waits for nobody. */
 #define LOCK_TIMEOUT_MS		100
+
+/* A sequence stays known until its turn comes again, some passes later. */
+typedef struct KnownSequence
+{
+	Oid			oid;
+	double		used;
+	char	   *qualified;
+} KnownSequence;
 
 typedef struct InspectDb
 {
@@ -45,7 +55,12 @@ typedef struct InspectDb
 	int32		invalid_indexes;	/* that nobody builds */
 	hc_table   *tables;
 	hc_index   *indexes;
-	hc_sequence *sequences;
+
+	/* Not in the arena: sequences come a few at a time. */
+	List	   *sequences;		/* of KnownSequence */
+	Oid			sequence_cursor;
+	double		used_this_round;	/* -1: none read yet */
+	double		used_last_round;
 } InspectDb;
 
 static MemoryContext inspect_context = NULL;
@@ -177,12 +192,63 @@ get_index(Reader *r, InspectDb *db, hc_index *index)
 }
 
 static void
-get_sequence(Reader *r, InspectDb *db, hc_sequence *sequence)
+forget_sequence(KnownSequence *known)
 {
-	sequence->database_oid = db->oid;
-	sequence->database = NameStr(db->name);
-	get_bytes(r, &sequence->used, sizeof(sequence->used));
-	sequence->qualified = get_text(r);
+	pfree(known->qualified);
+	pfree(known);
+}
+
+/* Forget the sequences that an answer tells about anew. */
+static void
+forget_sequences(InspectDb *db, Oid from, Oid upto)
+{
+	ListCell   *lc;
+
+	foreach(lc, db->sequences)
+	{
+		KnownSequence *known = lfirst(lc);
+
+		if (known->oid <= from || (upto != InvalidOid && known->oid > upto))
+			continue;
+		db->sequences = foreach_delete_current(db->sequences, lc);
+		forget_sequence(known);
+	}
+}
+
+static void
+get_sequence(Reader *r, InspectDb *db)
+{
+	Oid			oid = get_uint32(r);
+	double		used;
+	const char *qualified;
+	MemoryContext oldcxt;
+	KnownSequence *known;
+
+	get_bytes(r, &used, sizeof(used));
+	qualified = get_text(r);
+	if (r->broken || list_length(db->sequences) >= MAX_KNOWN_SEQUENCES)
+		return;
+
+	oldcxt = MemoryContextSwitchTo(inspect_context);
+	known = palloc(sizeof(KnownSequence));
+	known->oid = oid;
+	known->used = used;
+	known->qualified = pstrdup(qualified);
+	db->sequences = lappend(db->sequences, known);
+	MemoryContextSwitchTo(oldcxt);
+}
+
+/* The largest share is that of a whole round through the sequences. */
+static void
+count_sequences(InspectDb *db)
+{
+	db->used_this_round = Max(db->used_this_round, db->header.sequences_used);
+	db->sequence_cursor = db->header.sequences_upto;
+	if (db->sequence_cursor == InvalidOid)
+	{
+		db->used_last_round = db->used_this_round;
+		db->used_this_round = -1;
+	}
 }
 
 static void
@@ -193,7 +259,6 @@ forget_facts(InspectDb *db)
 	db->arena = NULL;
 	db->tables = NULL;
 	db->indexes = NULL;
-	db->sequences = NULL;
 	db->invalid_indexes = 0;
 	memset(&db->header, 0, sizeof(db->header));
 	flat_valid = false;
@@ -227,13 +292,13 @@ take_answer(InspectDb *db, HealJobSlot *job)
 	{
 		db->tables = palloc0(Max(db->header.n_tables, 1) * sizeof(hc_table));
 		db->indexes = palloc0(Max(db->header.n_indexes, 1) * sizeof(hc_index));
-		db->sequences = palloc0(Max(db->header.n_sequences, 1) * sizeof(hc_sequence));
 		for (uint32 i = 0; i < db->header.n_tables; i++)
 			get_table(&r, db, &db->tables[i]);
 		for (uint32 i = 0; i < db->header.n_indexes; i++)
 			get_index(&r, db, &db->indexes[i]);
+		forget_sequences(db, db->header.sequences_from, db->header.sequences_upto);
 		for (uint32 i = 0; i < db->header.n_sequences; i++)
-			get_sequence(&r, db, &db->sequences[i]);
+			get_sequence(&r, db);
 	}
 	MemoryContextSwitchTo(oldcxt);
 
@@ -242,6 +307,7 @@ take_answer(InspectDb *db, HealJobSlot *job)
 		forget_facts(db);
 		return false;
 	}
+	count_sequences(db);
 	return true;
 }
 
@@ -290,6 +356,7 @@ note_database(Form_pg_database form)
 
 		db = palloc0(sizeof(InspectDb));
 		db->oid = form->oid;
+		db->used_this_round = db->used_last_round = -1;
 		databases = lappend(databases, db);
 		MemoryContextSwitchTo(oldcxt);
 	}
@@ -336,6 +403,7 @@ list_databases(TimestampTz now)
 		if (db->listed)
 			continue;
 		forget_facts(db);
+		forget_sequences(db, InvalidOid, InvalidOid);
 		databases = foreach_delete_current(databases, lc);
 		pfree(db);
 	}
@@ -381,10 +449,10 @@ tables_per_database(void)
 static void
 start_inspection(InspectDb *db, TimestampTz now)
 {
-	int32		max_tables = tables_per_database();
+	InspectRequest request = {.max_tables = tables_per_database(), .after_sequence = db->sequence_cursor};
 	int			pause = Max(MIN_PAUSE_MS, heal_inspect_interval / Max(list_length(databases), 1));
 
-	running = job_start(HEAL_JOB_INSPECT, 0, db->oid, (char *) &max_tables, sizeof(max_tables),
+	running = job_start(HEAL_JOB_INSPECT, 0, db->oid, (char *) &request, sizeof(request),
 						InvalidOid, false, LOCK_TIMEOUT_MS, heal_component_timeout);
 	if (running == NULL)
 	{
@@ -447,6 +515,23 @@ inspect_request(Oid database)
 
 /* ---- the observation ---- */
 
+static void
+flatten_sequences(InspectDb *db)
+{
+	ListCell   *lc;
+
+	foreach(lc, db->sequences)
+	{
+		KnownSequence *known = lfirst(lc);
+		hc_sequence *sequence = &flat_sequences[n_flat_sequences++];
+
+		sequence->database_oid = db->oid;
+		sequence->database = NameStr(db->name);
+		sequence->qualified = known->qualified;
+		sequence->used = known->used;
+	}
+}
+
 /* Lay the rows of all databases one after the other. */
 static void
 flatten(void)
@@ -465,7 +550,7 @@ flatten(void)
 
 		n_flat_tables += db->header.n_tables;
 		n_flat_indexes += db->header.n_indexes;
-		n_flat_sequences += db->header.n_sequences;
+		n_flat_sequences += list_length(db->sequences);
 	}
 
 	oldcxt = MemoryContextSwitchTo(flat_context);
@@ -493,8 +578,7 @@ flatten(void)
 		n_flat_tables += db->header.n_tables;
 		memcpy(&flat_indexes[n_flat_indexes], db->indexes, db->header.n_indexes * sizeof(hc_index));
 		n_flat_indexes += db->header.n_indexes;
-		memcpy(&flat_sequences[n_flat_sequences], db->sequences, db->header.n_sequences * sizeof(hc_sequence));
-		n_flat_sequences += db->header.n_sequences;
+		flatten_sequences(db);
 	}
 	flat_valid = true;
 }
@@ -516,8 +600,7 @@ fill_metrics(double *metrics)
 		dead += db->header.dead_tuples;
 		stale += db->header.stale_tables;
 		invalid += db->invalid_indexes;
-		if (db->inspected_at != 0)
-			used = Max(used, db->header.sequences_used);
+		used = Max(used, Max(db->used_this_round, db->used_last_round));
 	}
 
 	if (n_flat_inspections == 0)

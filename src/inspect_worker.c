@@ -5,8 +5,10 @@
  *	  sequences.
  *
  * Reads catalogs and statistics by OID, opens no table, and returns only what
- * may matter: a few hundred rows at most. Statistics are as fresh as they can
- * be: this process is new, it has no snapshot of them yet.
+ * may matter: a few hundred rows at most. Catalogs are scanned here rather than
+ * by SQL: a new process would spend more on planning than on looking, and how
+ * the catalogs are scanned must not depend on their statistics. Statistics are
+ * as fresh as they can be: this process has no snapshot of them yet.
  *
  * An answer is a header followed by rows: fixed-width numbers as they are in
  * memory (both ends are this very binary), texts as length, bytes and a zero.
@@ -15,21 +17,49 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/reloptions.h"
+#include "access/table.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_attrdef.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_sequence.h"
 #include "catalog/pg_type.h"
+#include "commands/defrem.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "pgstat.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/backend_status.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #include "job.h"
 
 /* Below this a table is not worth a row. */
 #define MIN_DEAD			100
 #define MIN_MODIFIED		1000
-#define MAX_SEQUENCES_READ	1000
+/* Statistics older than this share of the rows are stale. */
+#define STALE_SHARE			0.1
+/* Sequences opened in one pass; the next pass goes on from there. */
+#define SEQUENCES_PER_PASS	100
+/* Share of its range from which a sequence is worth a row. */
+#define MIN_SEQUENCE_USED	0.5
+/* Levels of partitions followed. */
+#define MAX_PARTITION_DEPTH	64
 
 /* ------------------------------------------------------------------------
  * Writing an answer
@@ -96,15 +126,6 @@ column_int64(uint64 row, int number)
 	return isnull ? 0 : DatumGetInt64(value);
 }
 
-static double
-column_double(uint64 row, int number, double if_null)
-{
-	bool		isnull;
-	Datum		value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &isnull);
-
-	return isnull ? if_null : DatumGetFloat8(value);
-}
-
 static const char *
 column_text(uint64 row, int number)
 {
@@ -113,126 +134,422 @@ column_text(uint64 row, int number)
 	return text != NULL ? text : "";
 }
 
+/* Close a row: taken back whole when it does not fit. */
 static bool
-column_is_null(uint64 row, int number)
+row_done(Writer *w, uint32 start)
 {
-	bool		isnull;
+	bool		fits = !w->overflow;
 
-	(void) SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &isnull);
-	return isnull;
+	if (!fits)
+	{
+		w->job->used = start;
+		w->overflow = false;
+	}
+	return fits;
+}
+
+/* A function of one OID that may return NULL: then 0. */
+static int64
+call_by_oid(PGFunction function, Oid oid, bool *isnull)
+{
+	LOCAL_FCINFO(fcinfo, 1);
+	Datum		result;
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = ObjectIdGetDatum(oid);
+	fcinfo->args[0].isnull = false;
+	result = function(fcinfo);
+	if (isnull != NULL)
+		*isnull = fcinfo->isnull;
+	return fcinfo->isnull ? 0 : DatumGetInt64(result);
 }
 
 /* ------------------------------------------------------------------------
  * Tables
  * ------------------------------------------------------------------------ */
 
+/* A table with what its row needs but its options. */
+typedef struct TableCount
+{
+	Oid			oid;
+	Oid			schema;
+	Oid			owner;
+	Oid			toast;
+	char		relkind;
+	char		persistence;
+	int32		pages;
+	float4		reltuples;
+	int64		live;
+	int64		dead;
+	int64		modified;
+	NameData	name;
+} TableCount;
+
+typedef struct Tables
+{
+	TableCount *items;			/* in order of OID, after the scan */
+	int			n;
+	int			allocated;
+	bool		partitioned;	/* there is a partitioned table */
+} Tables;
+
+/* Who is a part of whom, in order of parent. */
+typedef struct Part
+{
+	Oid			parent;
+	Oid			child;
+} Part;
+
+typedef struct Parts
+{
+	Part	   *items;
+	int			n;
+	int			allocated;
+} Parts;
+
+static int
+compare_oids(Oid a, Oid b)
+{
+	return a < b ? -1 : a > b ? 1 : 0;
+}
+
+static int
+compare_tables(const void *a, const void *b)
+{
+	return compare_oids(((const TableCount *) a)->oid, ((const TableCount *) b)->oid);
+}
+
+static int
+compare_parts(const void *a, const void *b)
+{
+	return compare_oids(((const Part *) a)->parent, ((const Part *) b)->parent);
+}
+
+/* Most dead or modified rows first. */
+static int
+compare_weight(const void *a, const void *b)
+{
+	const TableCount *x = *(TableCount *const *) a;
+	const TableCount *y = *(TableCount *const *) b;
+	int64		weight_x = Max(x->dead, x->modified);
+	int64		weight_y = Max(y->dead, y->modified);
+
+	if (weight_x != weight_y)
+		return weight_x > weight_y ? -1 : 1;
+	return compare_oids(x->oid, y->oid);
+}
+
+static bool
+is_table(char relkind)
+{
+	return relkind == RELKIND_RELATION || relkind == RELKIND_MATVIEW ||
+		relkind == RELKIND_PARTITIONED_TABLE;
+}
+
+static void
+add_table(Tables *tables, Form_pg_class form)
+{
+	TableCount *table;
+
+	if (tables->n == tables->allocated)
+	{
+		tables->allocated = Max(1024, tables->allocated * 2);
+		tables->items = tables->items == NULL ?
+			MemoryContextAllocHuge(CurrentMemoryContext, tables->allocated * sizeof(TableCount)) :
+			repalloc_huge(tables->items, tables->allocated * sizeof(TableCount));
+	}
+	table = &tables->items[tables->n++];
+	table->oid = form->oid;
+	table->schema = form->relnamespace;
+	table->owner = form->relowner;
+	table->toast = form->reltoastrelid;
+	table->relkind = form->relkind;
+	table->persistence = form->relpersistence;
+	table->pages = Max(form->relpages, 0);
+	table->reltuples = form->reltuples;
+	table->name = form->relname;
+	table->live = call_by_oid(pg_stat_get_live_tuples, form->oid, NULL);
+	table->dead = call_by_oid(pg_stat_get_dead_tuples, form->oid, NULL);
+	table->modified = call_by_oid(pg_stat_get_mod_since_analyze, form->oid, NULL);
+	if (form->relkind == RELKIND_PARTITIONED_TABLE)
+		tables->partitioned = true;
+}
+
 /*
- * Statistics come by function and OID, sizes from pg_class: no relation is
- * opened, so an exclusive lock on a table does not stop the look at it.
- *
+ * Numbers come from the statistics by OID, sizes from pg_class: an exclusive
+ * lock on a table does not stop the look at it.
+ */
+static void
+scan_tables(Tables *tables)
+{
+	Relation	rel = table_open(RelationRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+		CHECK_FOR_INTERRUPTS();
+		if (is_table(form->relkind))
+			add_table(tables, form);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	if (tables->n > 1)
+		qsort(tables->items, tables->n, sizeof(TableCount), compare_tables);
+}
+
+static void
+scan_parts(Parts *parts)
+{
+	Relation	rel = table_open(InheritsRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_inherits form = (Form_pg_inherits) GETSTRUCT(tuple);
+
+		CHECK_FOR_INTERRUPTS();
+		if (parts->n == parts->allocated)
+		{
+			parts->allocated = Max(256, parts->allocated * 2);
+			parts->items = parts->items == NULL ? palloc(parts->allocated * sizeof(Part)) :
+				repalloc_huge(parts->items, parts->allocated * sizeof(Part));
+		}
+		parts->items[parts->n].parent = form->inhparent;
+		parts->items[parts->n++].child = form->inhrelid;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	if (parts->n > 1)
+		qsort(parts->items, parts->n, sizeof(Part), compare_parts);
+}
+
+/* First part of a parent, or where it would be. */
+static int
+first_part(const Parts *parts, Oid parent)
+{
+	int			low = 0;
+	int			high = parts->n;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (parts->items[middle].parent < parent)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void
+add_parts(const Tables *tables, const Parts *parts, Oid parent, int depth, int64 *live, int64 *modified)
+{
+	if (depth > MAX_PARTITION_DEPTH)
+		return;
+	for (int i = first_part(parts, parent); i < parts->n && parts->items[i].parent == parent; i++)
+	{
+		TableCount	key = {.oid = parts->items[i].child};
+		TableCount *part = bsearch(&key, tables->items, tables->n, sizeof(TableCount), compare_tables);
+
+		if (part == NULL)
+			continue;
+		if (part->relkind == RELKIND_PARTITIONED_TABLE)
+			add_parts(tables, parts, part->oid, depth + 1, live, modified);
+		else
+		{
+			*live += part->live;
+			*modified += part->modified;
+		}
+	}
+}
+
+/*
  * A partitioned table has no rows of its own, and autovacuum never analyses it.
  * Its counts are those of its parts; what was modified since it was analysed
  * itself is at least the change in its number of rows.
  */
-#define TABLES_SQL \
-	"WITH RECURSIVE busy AS MATERIALIZED (" \
-	" SELECT p.relid FROM unnest(ARRAY['VACUUM', 'ANALYZE', 'CREATE INDEX', 'CLUSTER']) AS cmd," \
-	"  pg_stat_get_progress_info(cmd) AS p WHERE p.datid = $3), " \
-	"leaf AS MATERIALIZED (" \
-	" SELECT c.oid, c.relkind, c.reltuples," \
-	"  pg_stat_get_live_tuples(c.oid) AS live, pg_stat_get_dead_tuples(c.oid) AS dead," \
-	"  pg_stat_get_mod_since_analyze(c.oid) AS modified" \
-	" FROM pg_class c WHERE c.relkind IN ('r', 'm', 'p')), " \
-	"tree AS (" \
-	" SELECT l.oid AS parent, i.inhrelid AS child FROM leaf l JOIN pg_inherits i ON i.inhparent = l.oid" \
-	"  WHERE l.relkind = 'p'" \
-	" UNION ALL" \
-	" SELECT t.parent, i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.child), " \
-	"counted AS MATERIALIZED (" \
-	" SELECT oid, relkind, live, dead, modified FROM leaf WHERE relkind <> 'p'" \
-	" UNION ALL" \
-	" SELECT p.oid, p.relkind, sum(l.live)::bigint, 0," \
-	"  greatest(sum(l.modified), abs(sum(l.live) - greatest(p.reltuples, 0)))::bigint" \
-	"  FROM leaf p JOIN tree t ON t.parent = p.oid JOIN leaf l ON l.oid = t.child AND l.relkind <> 'p'" \
-	"  WHERE p.relkind = 'p' GROUP BY p.oid, p.relkind, p.reltuples) " \
-	"SELECT total.dead, total.stale, total.rows, r.* FROM (" \
-	" SELECT coalesce(sum(dead), 0)::bigint AS dead," \
-	"  count(*) FILTER (WHERE modified >= $2 AND modified > 0.1 * live) AS stale," \
-	"  count(*) FILTER (WHERE dead >= $1 OR modified >= $2) AS rows" \
-	" FROM counted) AS total LEFT JOIN (" \
-	" SELECT c.oid::bigint, n.nspname, c.relname, pg_get_userbyid(c.relowner) AS owner," \
-	"  (c.relkind = 'p')::int::bigint AS partitioned, (c.relpersistence = 't')::int::bigint AS temporary," \
-	"  (n.nspname IN ('pg_catalog', 'information_schema'))::int::bigint AS system," \
-	"  EXISTS (SELECT FROM busy b WHERE b.relid = c.oid OR b.relid = c.reltoastrelid AND b.relid <> 0)::int::bigint AS busy," \
-	"  EXISTS (SELECT FROM pg_options_to_table(c.reloptions) AS o" \
-	"   WHERE o.option_name = 'autovacuum_enabled' AND NOT o.option_value::boolean)::int::bigint AS off," \
-	"  c.relpages::bigint * current_setting('block_size')::bigint AS bytes," \
-	"  x.live, x.dead, x.modified," \
-	"  greatest(pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid)) AS last_vacuum," \
-	"  greatest(pg_stat_get_last_analyze_time(c.oid), pg_stat_get_last_autoanalyze_time(c.oid)) AS last_analyze," \
-	"  c.reloptions::text AS reloptions" \
-	" FROM counted x JOIN pg_class c ON c.oid = x.oid JOIN pg_namespace n ON n.oid = c.relnamespace" \
-	" WHERE x.dead >= $1 OR x.modified >= $2" \
-	" ORDER BY greatest(x.dead, x.modified) DESC, c.oid LIMIT $4) AS r ON true"
-
-static uint32
-table_flags(uint64 row)
-{
-	return (column_int64(row, 8) ? HC_TABLE_PARTITIONED : 0) |
-		(column_int64(row, 9) ? HC_TABLE_TEMPORARY : 0) |
-		(column_int64(row, 10) ? HC_TABLE_SYSTEM : 0) |
-		(column_int64(row, 11) ? HC_TABLE_BUSY : 0) |
-		(column_int64(row, 12) ? HC_TABLE_AUTOVACUUM_OFF : 0);
-}
-
 static void
-put_table(Writer *w, uint64 row)
+count_partitioned(Tables *tables)
 {
-	const char *schema = column_text(row, 5);
-	const char *name = column_text(row, 6);
+	Parts		parts = {0};
 
-	put_uint32(w, (uint32) column_int64(row, 4));
-	put_uint32(w, table_flags(row));
-	for (int number = 13; number <= 18; number++)	/* bytes .. last_analyze */
-		put_int64(w, column_int64(row, number));
-	put_text(w, schema);
-	put_text(w, name);
-	put_text(w, quote_qualified_identifier(schema, name));
-	put_text(w, column_text(row, 7));
-	put_text(w, column_text(row, 19));
-}
-
-static void
-inspect_tables(Writer *w, int64 max_rows)
-{
-	Oid			types[4] = {INT8OID, INT8OID, OIDOID, INT8OID};
-	Datum		values[4] = {Int64GetDatum(MIN_DEAD), Int64GetDatum(MIN_MODIFIED),
-	ObjectIdGetDatum(MyDatabaseId), Int64GetDatum(max_rows)};
-	uint64		n;
-
-	if (SPI_execute_with_args(TABLES_SQL, 4, types, values, NULL, true, 0) != SPI_OK_SELECT ||
-		SPI_processed < 1)
-		elog(ERROR, "could not read table statistics");
-	n = SPI_processed;
-
-	w->header.dead_tuples = column_int64(0, 1);
-	w->header.stale_tables = (int32) column_int64(0, 2);
-	if (column_int64(0, 3) > max_rows)
-		w->header.complete = 0;
-
-	for (uint64 i = 0; i < n && !column_is_null(i, 4); i++)
+	if (!tables->partitioned)
+		return;
+	scan_parts(&parts);
+	for (int i = 0; i < tables->n; i++)
 	{
-		uint32		start = w->job->used;
+		TableCount *table = &tables->items[i];
+		int64		live = 0;
+		int64		modified = 0;
+		int64		change;
 
-		put_table(w, i);
-		if (w->overflow)
+		if (table->relkind != RELKIND_PARTITIONED_TABLE)
+			continue;
+		add_parts(tables, &parts, table->oid, 0, &live, &modified);
+		change = live - (int64) Max(table->reltuples, 0);
+		table->live = live;
+		table->dead = 0;
+		table->modified = Max(modified, change < 0 ? -change : change);
+	}
+}
+
+/* Targets of maintenance commands that run in this database now. */
+static List *
+busy_relations(void)
+{
+	List	   *busy = NIL;
+	int			n = pgstat_fetch_stat_numbackends();
+
+	for (int i = 1; i <= n; i++)
+	{
+#if PG_VERSION_NUM >= 160000
+		LocalPgBackendStatus *local = pgstat_get_local_beentry_by_index(i);
+#else
+		LocalPgBackendStatus *local = pgstat_fetch_stat_local_beentry(i);
+#endif
+
+		if (local == NULL || local->backendStatus.st_databaseid != MyDatabaseId)
+			continue;
+		switch (local->backendStatus.st_progress_command)
 		{
-			w->job->used = start;
-			w->overflow = false;
-			w->header.complete = 0;
+			case PROGRESS_COMMAND_VACUUM:
+			case PROGRESS_COMMAND_ANALYZE:
+			case PROGRESS_COMMAND_CREATE_INDEX:
+			case PROGRESS_COMMAND_CLUSTER:
+				busy = lappend_oid(busy, local->backendStatus.st_progress_command_target);
+				break;
+			default:
+				break;
 		}
-		else
-			w->header.n_tables++;
+	}
+	return busy;
+}
+
+/* Text of the storage options, and whether they switch autovacuum off. */
+static char *
+table_options(Oid oid, bool *autovacuum_off)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(oid));
+	Datum		options;
+	bool		isnull;
+	char	   *text = "";
+	ListCell   *lc;
+
+	*autovacuum_off = false;
+	if (!HeapTupleIsValid(tuple))
+		return text;
+	options = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_reloptions, &isnull);
+	if (!isnull)
+	{
+		text = OidOutputFunctionCall(F_ARRAY_OUT, options);
+		foreach(lc, untransformRelOptions(options))
+		{
+			DefElem    *option = lfirst_node(DefElem, lc);
+			bool		on;
+
+			if (strcmp(option->defname, "autovacuum_enabled") == 0 && option->arg != NULL &&
+				parse_bool(defGetString(option), &on))
+				*autovacuum_off = !on;
+		}
+	}
+	ReleaseSysCache(tuple);
+	return text;
+}
+
+static int64
+last_time(PGFunction by_hand, PGFunction automatic, Oid oid)
+{
+	int64		a = call_by_oid(by_hand, oid, NULL);
+	int64		b = call_by_oid(automatic, oid, NULL);
+
+	return Max(a, b);
+}
+
+static void
+put_table(Writer *w, const TableCount *table, List *busy)
+{
+	uint32		start = w->job->used;
+	char	   *schema = get_namespace_name(table->schema);
+	char	   *owner = GetUserNameFromId(table->owner, true);
+	bool		autovacuum_off;
+	char	   *options = table_options(table->oid, &autovacuum_off);
+	uint32		flags = 0;
+
+	/* Dropped meanwhile. */
+	if (schema == NULL)
+		return;
+	if (autovacuum_off)
+		flags |= HC_TABLE_AUTOVACUUM_OFF;
+	if (table->relkind == RELKIND_PARTITIONED_TABLE)
+		flags |= HC_TABLE_PARTITIONED;
+	if (table->schema == PG_CATALOG_NAMESPACE || strcmp(schema, "information_schema") == 0)
+		flags |= HC_TABLE_SYSTEM;
+	if (list_member_oid(busy, table->oid) ||
+		(OidIsValid(table->toast) && list_member_oid(busy, table->toast)))
+		flags |= HC_TABLE_BUSY;
+	if (table->persistence == RELPERSISTENCE_TEMP)
+		flags |= HC_TABLE_TEMPORARY;
+
+	put_uint32(w, table->oid);
+	put_uint32(w, flags);
+	put_int64(w, (int64) table->pages * BLCKSZ);
+	put_int64(w, table->live);
+	put_int64(w, table->dead);
+	put_int64(w, table->modified);
+	put_int64(w, last_time(pg_stat_get_last_vacuum_time, pg_stat_get_last_autovacuum_time, table->oid));
+	put_int64(w, last_time(pg_stat_get_last_analyze_time, pg_stat_get_last_autoanalyze_time, table->oid));
+	put_text(w, schema);
+	put_text(w, NameStr(table->name));
+	put_text(w, quote_qualified_identifier(schema, NameStr(table->name)));
+	put_text(w, owner != NULL ? owner : "");
+	put_text(w, options);
+
+	if (row_done(w, start))
+		w->header.n_tables++;
+	else
+		w->header.complete = 0;
+}
+
+static void
+inspect_tables(Writer *w, int32 max_rows)
+{
+	Tables		tables = {0};
+	TableCount **interesting;
+	List	   *busy;
+	int			n = 0;
+
+	scan_tables(&tables);
+	count_partitioned(&tables);
+
+	interesting = MemoryContextAllocHuge(CurrentMemoryContext, Max(tables.n, 1) * sizeof(TableCount *));
+	for (int i = 0; i < tables.n; i++)
+	{
+		TableCount *table = &tables.items[i];
+
+		w->header.dead_tuples += table->dead;
+		if (table->modified >= MIN_MODIFIED && table->modified > STALE_SHARE * table->live)
+			w->header.stale_tables++;
+		if (table->dead >= MIN_DEAD || table->modified >= MIN_MODIFIED)
+			interesting[n++] = table;
+	}
+	if (n > 1)
+		qsort(interesting, n, sizeof(TableCount *), compare_weight);
+	if (n > max_rows)
+	{
+		w->header.complete = 0;
+		n = max_rows;
+	}
+
+	busy = busy_relations();
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		put_table(w, interesting[i], busy);
 	}
 }
 
@@ -247,9 +564,6 @@ inspect_tables(Writer *w, int64 max_rows)
  * tables, then, in a new snapshot, which candidates are invalid still. A build
  * commits its index as valid before it gives its lock up.
  */
-#define INVALID_SQL \
-	"SELECT array_agg(indexrelid), array_agg(DISTINCT indrelid) FROM" \
-	" (SELECT indexrelid, indrelid FROM pg_index WHERE NOT indisvalid ORDER BY indexrelid LIMIT $1) AS i"
 
 /* Who vacuums holds such a lock too and builds nothing. */
 #define BUILDING_SQL \
@@ -267,7 +581,7 @@ inspect_tables(Writer *w, int64 max_rows)
 #define INDEXES_SQL \
 	"SELECT c.oid::bigint, i.indrelid::bigint, n.nspname, c.relname, tn.nspname, t.relname," \
 	" pg_get_userbyid(c.relowner), pg_get_indexdef(c.oid)," \
-	" c.relpages::bigint * current_setting('block_size')::bigint," \
+	" greatest(c.relpages, 0)::bigint * current_setting('block_size')::bigint," \
 	" i.indisunique::int::bigint, i.indisprimary::int::bigint, i.indisexclusion::int::bigint," \
 	" (i.indrelid = ANY ($2))::int::bigint," \
 	" (c.relkind = 'I' OR c.relispartition OR t.relkind = 'p')::int::bigint," \
@@ -296,6 +610,8 @@ index_flags(uint64 row)
 static void
 put_index(Writer *w, uint64 row)
 {
+	uint32		start = w->job->used;
+
 	put_uint32(w, (uint32) column_int64(row, 1));
 	put_uint32(w, (uint32) column_int64(row, 2));
 	put_uint32(w, index_flags(row));
@@ -304,9 +620,43 @@ put_index(Writer *w, uint64 row)
 	put_text(w, quote_qualified_identifier(column_text(row, 5), column_text(row, 6)));
 	put_text(w, column_text(row, 7));
 	put_text(w, column_text(row, 8));
+
+	if (row_done(w, start))
+		w->header.n_indexes++;
+	else
+		w->header.complete = 0;
 }
 
-/* Run sql in a snapshot of its own; arrays as parameters. */
+/* Candidates: OIDs of indexes that are not valid, and of their tables. */
+static int
+scan_invalid(Datum *indexes, Datum *tables)
+{
+	Relation	rel = table_open(IndexRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+	int			n = 0;
+
+	while (n < INSPECT_MAX_INDEXES && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_index form = (Form_pg_index) GETSTRUCT(tuple);
+
+		if (form->indisvalid)
+			continue;
+		indexes[n] = ObjectIdGetDatum(form->indexrelid);
+		tables[n++] = ObjectIdGetDatum(form->indrelid);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return n;
+}
+
+static Datum
+oid_array(Datum *oids, int n)
+{
+	return PointerGetDatum(construct_array(oids, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+}
+
+/* Run sql in a snapshot of its own. */
 static uint64
 fresh_query(const char *sql, int nargs, Oid *types, Datum *values)
 {
@@ -315,120 +665,253 @@ fresh_query(const char *sql, int nargs, Oid *types, Datum *values)
 	return SPI_processed;
 }
 
-static Datum
-first_value(int number)
-{
-	bool		isnull;
-
-	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number, &isnull);
-}
-
 static void
 inspect_indexes(Writer *w)
 {
-	Oid			limit_type[1] = {INT8OID};
-	Datum		limit[1] = {Int64GetDatum(INSPECT_MAX_INDEXES)};
-	Oid			table_types[2] = {OIDARRAYOID, OIDOID};
-	Datum		tables[2];
-	Oid			array_types[2] = {OIDARRAYOID, OIDARRAYOID};
-	Datum		arrays[2];
-	uint64		n;
+	Datum		indexes[INSPECT_MAX_INDEXES];
+	Datum		tables[INSPECT_MAX_INDEXES];
+	Oid			building_types[2] = {OIDARRAYOID, OIDOID};
+	Datum		building_args[2];
+	Oid			index_types[2] = {OIDARRAYOID, OIDARRAYOID};
+	Datum		index_args[2];
+	bool		isnull;
+	int			n = scan_invalid(indexes, tables);
 
-	(void) fresh_query(INVALID_SQL, 1, limit_type, limit);
-	if (column_is_null(0, 1))
+	if (n == 0)
 		return;
-	arrays[0] = first_value(1);
-	tables[0] = first_value(2);
-	tables[1] = ObjectIdGetDatum(MyDatabaseId);
+	if (n == INSPECT_MAX_INDEXES)
+		w->header.complete = 0;
 
 	/* Other backends' states are cached within a transaction. */
 	pgstat_clear_snapshot();
-	(void) fresh_query(BUILDING_SQL, 2, table_types, tables);
-	arrays[1] = first_value(1);
+	building_args[0] = oid_array(tables, n);
+	building_args[1] = ObjectIdGetDatum(MyDatabaseId);
+	(void) fresh_query(BUILDING_SQL, 2, building_types, building_args);
 
-	n = fresh_query(INDEXES_SQL, 2, array_types, arrays);
-	if (n >= INSPECT_MAX_INDEXES)
-		w->header.complete = 0;
-	for (uint64 i = 0; i < n; i++)
-	{
-		uint32		start = w->job->used;
-
+	index_args[0] = oid_array(indexes, n);
+	index_args[1] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	n = (int) fresh_query(INDEXES_SQL, 2, index_types, index_args);
+	for (int i = 0; i < n; i++)
 		put_index(w, i);
-		if (w->overflow)
-		{
-			w->job->used = start;
-			w->overflow = false;
-			w->header.complete = 0;
-		}
-		else
-			w->header.n_indexes++;
-	}
 }
 
 /* ------------------------------------------------------------------------
  * Sequences
  * ------------------------------------------------------------------------ */
 
-/*
- * What a sequence can still give is bounded by its own limit and by the column
- * it fills, be it owned or only used in a default. The shortest ranges come
- * first: a bigint sequence has never run out. Reading a sequence opens it, hence
- * the limit.
- */
-#define SEQUENCES_SQL \
-	"WITH bounded AS MATERIALIZED (" \
-	"SELECT s.seqrelid, n.nspname, c.relname, s.seqincrement > 0 AS up, s.seqmin, s.seqmax," \
-	" CASE WHEN s.seqincrement > 0 THEN least(s.seqmax, min(b.hi)) ELSE s.seqmax END AS hi," \
-	" CASE WHEN s.seqincrement > 0 THEN s.seqmin ELSE greatest(s.seqmin, max(b.lo)) END AS lo" \
-	" FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace" \
-	" LEFT JOIN LATERAL (" \
-	"  SELECT a.atttypid FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid" \
-	"   WHERE d.classid = 'pg_class'::regclass AND d.objid = s.seqrelid AND d.refclassid = 'pg_class'::regclass" \
-	"   AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0" \
-	"  UNION ALL" \
-	"  SELECT a.atttypid FROM pg_depend d JOIN pg_attrdef e ON e.oid = d.objid" \
-	"   JOIN pg_attribute a ON a.attrelid = e.adrelid AND a.attnum = e.adnum" \
-	"   WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = s.seqrelid" \
-	" ) AS col ON true" \
-	" LEFT JOIN (VALUES ('int2'::regtype::oid, -32768::bigint, 32767::bigint)," \
-	"  ('int4'::regtype::oid, -2147483648::bigint, 2147483647::bigint)) AS b(typ, lo, hi) ON b.typ = col.atttypid" \
-	" WHERE NOT s.seqcycle AND c.relpersistence <> 't'" \
-	" GROUP BY s.seqrelid, n.nspname, c.relname, s.seqincrement, s.seqmin, s.seqmax" \
-	" ORDER BY least(s.seqmax::numeric, min(b.hi)) - s.seqmin, s.seqrelid LIMIT $1), " \
-	"used AS MATERIALIZED (" \
-	"SELECT nspname, relname, CASE WHEN last IS NULL OR hi <= lo THEN 0.0" \
-	" WHEN up THEN least(1.0, greatest(0.0, (last::float8 - lo) / (hi::float8 - lo)))" \
-	" ELSE least(1.0, greatest(0.0, (hi - last::float8) / (hi::float8 - lo))) END::float8 AS used" \
-	" FROM bounded, pg_sequence_last_value(seqrelid) AS last) " \
-	"SELECT total.used, r.nspname, r.relname, r.used" \
-	" FROM (SELECT max(used) AS used FROM used) AS total" \
-	" LEFT JOIN (SELECT * FROM used WHERE used > 0.5 ORDER BY used DESC LIMIT $2) AS r ON true"
-
-static void
-inspect_sequences(Writer *w)
+typedef struct SequenceRange
 {
-	Oid			types[2] = {INT8OID, INT8OID};
-	Datum		values[2] = {Int64GetDatum(MAX_SEQUENCES_READ), Int64GetDatum(INSPECT_MAX_SEQUENCES)};
+	Oid			oid;
+	bool		up;
+	int64		low;
+	int64		high;
+} SequenceRange;
 
-	if (SPI_execute_with_args(SEQUENCES_SQL, 2, types, values, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read sequences");
+static int
+compare_sequences(const void *a, const void *b)
+{
+	return compare_oids(((const SequenceRange *) a)->oid, ((const SequenceRange *) b)->oid);
+}
 
-	w->header.sequences_used = column_double(0, 1, 0);
-	for (uint64 i = 0; i < SPI_processed && !column_is_null(i, 2); i++)
+/* All sequences behind the last one of the pass before, in order of OID. */
+static SequenceRange *
+scan_sequences(Oid after, int *n)
+{
+	Relation	rel = table_open(SequenceRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+	int			allocated = 256;
+	SequenceRange *ranges = palloc(allocated * sizeof(SequenceRange));
+
+	*n = 0;
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		uint32		start = w->job->used;
-		double		used = column_double(i, 4, 0);
+		Form_pg_sequence form = (Form_pg_sequence) GETSTRUCT(tuple);
 
-		put_bytes(w, &used, sizeof(used));
-		put_text(w, quote_qualified_identifier(column_text(i, 2), column_text(i, 3)));
-		if (w->overflow)
+		CHECK_FOR_INTERRUPTS();
+		if (form->seqcycle || form->seqrelid <= after)
+			continue;
+		if (*n == allocated)
 		{
-			w->job->used = start;
-			w->overflow = false;
+			allocated *= 2;
+			ranges = repalloc_huge(ranges, allocated * sizeof(SequenceRange));
 		}
-		else
-			w->header.n_sequences++;
+		ranges[*n].oid = form->seqrelid;
+		ranges[*n].up = form->seqincrement > 0;
+		ranges[*n].low = form->seqmin;
+		ranges[(*n)++].high = form->seqmax;
 	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	if (*n > 1)
+		qsort(ranges, *n, sizeof(SequenceRange), compare_sequences);
+	return ranges;
+}
+
+/* What a column of this type can hold narrows the range. */
+static void
+narrow(SequenceRange *range, Oid table, AttrNumber column)
+{
+	int64		low;
+	int64		high;
+
+	switch (get_atttype(table, column))
+	{
+		case INT2OID:
+			low = PG_INT16_MIN;
+			high = PG_INT16_MAX;
+			break;
+		case INT4OID:
+			low = PG_INT32_MIN;
+			high = PG_INT32_MAX;
+			break;
+		default:
+			return;
+	}
+	if (range->up)
+		range->high = Min(range->high, high);
+	else
+		range->low = Max(range->low, low);
+}
+
+/* The column a default expression belongs to. */
+static void
+narrow_by_default(SequenceRange *range, Oid attrdef)
+{
+	Relation	rel = table_open(AttrDefaultRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_attrdef_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(attrdef));
+	scan = systable_beginscan(rel, AttrDefaultOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_attrdef form = (Form_pg_attrdef) GETSTRUCT(tuple);
+
+		narrow(range, form->adrelid, form->adnum);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/* The column that owns the sequence. */
+static void
+narrow_by_owner(SequenceRange *range, Relation depend)
+{
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(RelationRelationId));
+	ScanKeyInit(&key[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(range->oid));
+	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
+
+		if (form->refclassid == RelationRelationId && form->refobjsubid > 0 &&
+			(form->deptype == DEPENDENCY_AUTO || form->deptype == DEPENDENCY_INTERNAL))
+			narrow(range, form->refobjid, form->refobjsubid);
+	}
+	systable_endscan(scan);
+}
+
+/* Columns that take their default from it. */
+static void
+narrow_by_users(SequenceRange *range, Relation depend)
+{
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(RelationRelationId));
+	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(range->oid));
+	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
+
+		if (form->classid == AttrDefaultRelationId)
+			narrow_by_default(range, form->objid);
+	}
+	systable_endscan(scan);
+}
+
+/* Share of its range a sequence has used; negative: cannot be told now. */
+static double
+sequence_used(const SequenceRange *range)
+{
+	double		last;
+	double		span = (double) range->high - (double) range->low;
+	double		used;
+	bool		isnull;
+
+	last = (double) call_by_oid(pg_sequence_last_value, range->oid, &isnull);
+	if (isnull || span <= 0)
+		return 0;
+	used = (range->up ? last - (double) range->low : (double) range->high - last) / span;
+	return Min(1.0, Max(0.0, used));
+}
+
+/*
+ * One sequence. Its lock is only tried for: the inspector waits for nobody. A
+ * temporary sequence cannot be read from another session.
+ */
+static void
+inspect_sequence(Writer *w, SequenceRange *range, Relation depend)
+{
+	uint32		start = w->job->used;
+	char	   *name;
+	char	   *schema;
+	double		used;
+
+	if (!ConditionalLockRelationOid(range->oid, RowExclusiveLock))
+		return;
+	name = get_rel_name(range->oid);
+	if (name == NULL || get_rel_persistence(range->oid) == RELPERSISTENCE_TEMP)
+		return;
+
+	narrow_by_owner(range, depend);
+	narrow_by_users(range, depend);
+	used = sequence_used(range);
+	w->header.sequences_used = Max(w->header.sequences_used, used);
+	if (used < MIN_SEQUENCE_USED || w->header.n_sequences >= INSPECT_MAX_SEQUENCES)
+		return;
+
+	schema = get_namespace_name(get_rel_namespace(range->oid));
+	put_uint32(w, range->oid);
+	put_bytes(w, &used, sizeof(used));
+	put_text(w, quote_qualified_identifier(schema != NULL ? schema : "", name));
+	if (row_done(w, start))
+		w->header.n_sequences++;
+}
+
+/*
+ * What a sequence can still give is bounded by its own limit and by the columns
+ * it fills, be they its owners or only users. Reading one means opening it, so
+ * a pass reads a few and the next goes on behind them.
+ */
+static void
+inspect_sequences(Writer *w, Oid after)
+{
+	int			n;
+	SequenceRange *ranges = scan_sequences(after, &n);
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	int			upto = Min(n, SEQUENCES_PER_PASS);
+
+	for (int i = 0; i < upto; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		inspect_sequence(w, &ranges[i], depend);
+	}
+	table_close(depend, AccessShareLock);
+
+	if (n == 0)
+		w->header.sequences_used = 0;
+	w->header.sequences_from = after;
+	w->header.sequences_upto = upto < n ? ranges[upto - 1].oid : InvalidOid;
 }
 
 /* ------------------------------------------------------------------------
@@ -448,7 +931,7 @@ typedef enum Section
  * the others still tell what they see, and the answer says it is not complete.
  */
 static void
-run_section(Writer *w, Section section, int64 max_tables)
+run_section(Writer *w, Section section, const InspectRequest *request)
 {
 	uint32		volatile start = w->job->used;
 
@@ -458,13 +941,13 @@ run_section(Writer *w, Section section, int64 max_tables)
 		switch (section)
 		{
 			case SECTION_TABLES:
-				inspect_tables(w, max_tables);
+				inspect_tables(w, request->max_tables);
 				break;
 			case SECTION_INDEXES:
 				inspect_indexes(w);
 				break;
 			case SECTION_SEQUENCES:
-				inspect_sequences(w);
+				inspect_sequences(w, request->after_sequence);
 				break;
 			case SECTIONS:
 				break;
@@ -481,9 +964,13 @@ run_section(Writer *w, Section section, int64 max_tables)
 		else if (section == SECTION_INDEXES)
 			w->header.n_indexes = 0;
 		else
+		{
 			w->header.n_sequences = 0;
+			w->header.sequences_used = -1;
+			w->header.sequences_from = w->header.sequences_upto = request->after_sequence;
+		}
 
-		/* A locked sequence says nothing about tables and indexes. */
+		/* A sequence that cannot be read says nothing about tables and indexes. */
 		if (section != SECTION_SEQUENCES)
 			w->header.complete = 0;
 	}
@@ -494,10 +981,10 @@ void
 inspect_run(HealJobSlot *job)
 {
 	Writer	   *w = MemoryContextAllocZero(worker_context, sizeof(Writer));
-	int32		max_tables = INSPECT_MIN_TABLES;
+	InspectRequest request = {.max_tables = INSPECT_MIN_TABLES};
 
-	if (job->used == sizeof(max_tables))
-		memcpy(&max_tables, job->data, sizeof(max_tables));
+	if (job->used == sizeof(request))
+		memcpy(&request, job->data, sizeof(request));
 
 	w->job = job;
 	w->header.complete = 1;
@@ -506,7 +993,7 @@ inspect_run(HealJobSlot *job)
 
 	pgstat_report_activity(STATE_RUNNING, "inspection of tables, indexes and sequences");
 	for (Section section = 0; section < SECTIONS; section++)
-		run_section(w, section, max_tables);
+		run_section(w, section, &request);
 
 	memcpy(job->data, &w->header, sizeof(InspectHeader));
 }

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "access/xact.h"
+#include "common/pg_lzcompress.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -55,6 +56,9 @@
 #define GENERATION_OF(word)	((word) >> STATE_BITS)
 #define STATE_WORD(generation, state) \
 	(((uint32) (generation) << STATE_BITS) | (uint32) (state))
+
+/* First byte of a compressed result; no JSON text begins with it. */
+#define COMPRESSED_TEXT		'\1'
 
 /* Header of a slot: all but the data. */
 #define SLOT_HEADER			offsetof(HealJobSlot, data)
@@ -318,6 +322,26 @@ job_next_finished(void)
 			return job;
 	}
 	return NULL;
+}
+
+char *
+job_text(HealJobSlot *job)
+{
+	uint32		raw_size;
+	Size		header = 1 + sizeof(raw_size);
+	char	   *text;
+
+	if (job->used < header || job->data[0] != COMPRESSED_TEXT)
+		return pnstrdup(job->data, job->used);
+
+	memcpy(&raw_size, job->data + 1, sizeof(raw_size));
+	if (raw_size > WORKER_MAX_TEXT)
+		return pstrdup("");
+	text = palloc(raw_size + 1);
+	if (pglz_decompress(job->data + header, job->used - header, text, raw_size, true) != (int32) raw_size)
+		raw_size = 0;
+	text[raw_size] = '\0';
+	return text;
 }
 
 void
@@ -620,17 +644,50 @@ worker_catch(HealJobSlot *job, hc_outcome_status status)
 	RESUME_INTERRUPTS();
 }
 
+static void text_too_large(Size len) pg_attribute_noreturn();
+
+static void
+text_too_large(Size len)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("result of %zu bytes is too large to be handed over", len)));
+}
+
+/* Put text that is larger than a slot into it, compressed. */
+static void
+set_compressed_text(HealJobSlot *job, const char *text, Size len)
+{
+	uint32		raw_size = len;
+	Size		header = 1 + sizeof(raw_size);
+	char	   *packed;
+	int32		packed_len;
+
+	if (len > WORKER_MAX_TEXT)
+		text_too_large(len);
+	packed = palloc(PGLZ_MAX_OUTPUT(len));
+	packed_len = pglz_compress(text, len, packed, PGLZ_strategy_always);
+	if (packed_len < 0 || header + packed_len > HEAL_JOB_BYTES)
+		text_too_large(len);
+
+	job->data[0] = COMPRESSED_TEXT;
+	memcpy(job->data + 1, &raw_size, sizeof(raw_size));
+	memcpy(job->data + header, packed, packed_len);
+	job->used = header + packed_len;
+	pfree(packed);
+}
+
 void
 worker_set_text(HealJobSlot *job, const char *text)
 {
 	char	   *utf8 = pg_server_to_any(text, strlen(text), PG_UTF8);
-	Size		len = strlen(utf8) + 1;
+	Size		len = strlen(utf8);
 
 	if (len > HEAL_JOB_BYTES)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("result is too large for its buffer"),
-				 errdetail("%zu bytes are needed, %d are there.", len, HEAL_JOB_BYTES)));
+	{
+		set_compressed_text(job, utf8, len);
+		return;
+	}
 	memcpy(job->data, utf8, len);
 	job->used = len;
 }

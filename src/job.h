@@ -18,6 +18,9 @@
 /* Has this job ended, be it that its process died? */
 extern bool job_is_finished(HealJobSlot *job);
 
+/* The text a worker set as its result, palloc'd; "" none. */
+extern char *job_text(HealJobSlot *job);
+
 /* ---- job.c, worker side: job is the worker's private copy of its slot ---- */
 
 /* Lives as long as the worker; nothing in it survives into another job. */
@@ -26,6 +29,8 @@ extern MemoryContext worker_context;
 extern void worker_result(HealJobSlot *job, hc_outcome_status status, int sqlerrcode, const char *fmt,...) pg_attribute_printf(4, 5);
 /* In PG_CATCH: copy the error into the result, abort the transaction. */
 extern void worker_catch(HealJobSlot *job, hc_outcome_status status);
+/* Largest text a worker can hand over (compressed where the slot is smaller). */
+#define WORKER_MAX_TEXT		(4 * 1024 * 1024)
 /* Replace the data of the job; ERROR 54000 when it does not fit. */
 extern void worker_set_text(HealJobSlot *job, const char *text);
 extern char *worker_from_utf8(const char *text);
@@ -55,13 +60,22 @@ extern void sql_top_run(SqlTop *top, HealJobSlot *job);
 
 /* ---- inspect.c and inspect_worker.c: what they send each other ---- */
 
-/* Most rows of one database. The request is the limit of tables, an int32. */
+/* Most rows of one database. */
 #define INSPECT_MAX_TABLES		500
 #define INSPECT_MIN_TABLES		50
 #define INSPECT_MAX_INDEXES		200
 #define INSPECT_MAX_SEQUENCES	100
 
-/* Begins the answer. */
+typedef struct InspectRequest
+{
+	int32		max_tables;
+	Oid			after_sequence; /* go on behind this one; 0: from the first */
+} InspectRequest;
+
+/*
+ * Begins the answer. Sequences are those with an OID above sequences_from and
+ * up to sequences_upto, which is 0 when the last one has been seen.
+ */
 typedef struct InspectHeader
 {
 	int64		dead_tuples;
@@ -71,6 +85,8 @@ typedef struct InspectHeader
 	uint32		n_tables;
 	uint32		n_indexes;
 	uint32		n_sequences;
+	Oid			sequences_from;
+	Oid			sequences_upto;
 } InspectHeader;
 
 #endif							/* PG_HEAL_JOB_H */

@@ -111,6 +111,14 @@ statement_relation(Node *stmt)
 	}
 }
 
+/* The one kind of SET an action may contain: how hard its VACUUM works. */
+static bool
+paces_vacuum(const VariableSetStmt *stmt)
+{
+	return stmt->kind == VAR_SET_VALUE && !stmt->is_local &&
+		strncmp(stmt->name, "vacuum_cost_", strlen("vacuum_cost_")) == 0;
+}
+
 SqlTop *
 sql_top_parse(const char *sql)
 {
@@ -126,10 +134,13 @@ sql_top_parse(const char *sql)
 
 		switch (nodeTag(stmt))
 		{
+			case T_VariableSetStmt:
+				if (paces_vacuum((VariableSetStmt *) stmt))
+					break;
+				/* FALLTHROUGH */
 			case T_TransactionStmt:
 			case T_CallStmt:
 			case T_DoStmt:
-			case T_VariableSetStmt:
 			case T_CopyStmt:
 				ereport(ERROR,
 						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

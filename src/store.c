@@ -38,7 +38,7 @@
 #include "utils/timeout.h"
 
 #define MIN_BACKOFF_MS 1000
-#define MAX_BACKOFF_MS 60000
+#define MAX_BACKOFF_MS 10000
 #define LOG_INTERVAL_MS 60000
 
 #define MAX_MEMORY_RECORDS 2000

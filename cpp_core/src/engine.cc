@@ -84,7 +84,8 @@ void Engine::Begin(const hc_observation& observation) {
   // Ids must not meet those of an engine before this one: its commands may
   // still be running when this one starts.
   if (!stepped_) next_command_ = static_cast<uint64_t>(std::max<int64_t>(now_, 0)) + 1;
-  paused_ = observation.settings->paused != 0;
+  settings_ = *observation.settings;
+  paused_ = settings_.paused != 0;
 }
 
 // What is wrong in the tables must not stop the healer: the part that cannot be

@@ -181,7 +181,7 @@ class Engine {
   void Finish(hc_decisions* out);
   void CheckMemory() const;
   HealerCondition Condition() const;
-  const hc_settings& settings() const { return *observation_->settings; }
+  const hc_settings& settings() const { return settings_; }
   void Want(int64_t delay_us);  // a look before the next tick
   uint64_t Issue(Command command, const CommandOwner& owner);
   void Audit(std::string actor, std::string action, std::string subject, std::string outcome, const Json& detail);
@@ -248,6 +248,7 @@ class Engine {
   void RouteRollback(int64_t snapshot_id, std::vector<RollbackCommand> commands);
   void FinishRollback(RollbackJob* job);
   void HoldRollbacks();
+  void NoteRolledBack(int64_t snapshot_id);
   void AdvanceSnapshots();
   void StartCapture(int64_t key, SnapshotJob* job);
   void FinishCapture(SnapshotJob* job);
@@ -261,6 +262,7 @@ class Engine {
   void HandleExecute(const hc_request& request);
   void HandleSnapshot(const hc_request& request);
   void HandleRollback(const hc_request& request);
+  void SetPaused(bool paused, std::string reason);
   void HandlePause(const hc_request& request);
   void HandleResume(const hc_request& request);
   Case* CaseForAction(uint64_t id_request, int64_t incident_id);
@@ -290,6 +292,7 @@ class Engine {
   std::map<int64_t, RollbackJob> rollbacks_;  // by snapshot
   std::map<int64_t, SnapshotJob> snapshots_;
   int64_t next_job_ = 1;
+  std::set<int64_t> rolled_back_;             // the newest ones, to tell from expired
   std::map<uint64_t, CommandOwner> owners_;
   uint64_t next_command_ = 0;
   bool stepped_ = false;
@@ -302,6 +305,7 @@ class Engine {
 
   // Of the step under way.
   const hc_observation* observation_ = nullptr;
+  hc_settings settings_{};  // paused as the requests of this step left it
   int64_t now_ = 0;
   int64_t mono_ = 0;
   std::vector<Match> matches_;

@@ -11,6 +11,19 @@ namespace {
 
 constexpr const char* kLostText = "the worker ended while it ran; the outcome is not known";
 
+// What the action was to make of its items; empty when that is not known.
+std::vector<ExpectedValue> ReadExpected(const Json& baseline) {
+  std::vector<ExpectedValue> expected;
+  if (!baseline.is_object() || !baseline.contains("expected")) return expected;
+  for (const Json& item : baseline["expected"]) {
+    if (!item.is_object() || !item.contains("value")) continue;
+    ExpectedValue value{item.value("kind", ""), item.value("name", ""), std::nullopt};
+    if (item["value"].is_string()) value.value = item["value"].get<std::string>();
+    expected.push_back(std::move(value));
+  }
+  return expected;
+}
+
 }  // namespace
 
 void Engine::Restore(std::span<const hc_record> records, bool foreign) {
@@ -31,6 +44,8 @@ void Engine::LoadHistory() {
     const Incident* incident = book_.FindIncident(attempt.incident_id);
     ledger_.NoteAttemptRow(RowText(attempt), incident == nullptr ? "" : incident->database);
   }
+  for (const auto& [id, row] : book_.snapshots())
+    if (row.state == "rolled_back") NoteRolledBack(id);
   for (const auto& [id, incident] : book_.incidents())
     if (incident.state == IncidentState::kResolved) status_.NoteRecovery(incident.component, incident.resolved_at);
 }
@@ -154,6 +169,12 @@ void Engine::ResumeAttempt(Case* c, Attempt* attempt) {
     FinishAttempt(c, "unverified", false, std::string(kLostText) + " and what it is judged by is lost");
     Escalate(c, "an attempt was cut short and cannot be judged any more");
     return;
+  }
+  const std::vector<ExpectedValue> expected = ReadExpected(c->baseline);
+  for (SnapshotItemRow* row : book_.ItemsOf(attempt->snapshot_id)) {
+    std::vector<SnapshotItem> item = {row->item};
+    SetExpected(expected, &item);
+    row->item = std::move(item.front());
   }
   if (attempt->state == AttemptState::kRollingBack) {
     if (RowOf(*c).state != IncidentState::kRollingBack) {

@@ -100,9 +100,11 @@ TEST(CausalGraph, NamesTheFaultOfARow) {
   EXPECT_EQ(with([](Tables*) {}), "");
   EXPECT_EQ(with([](Tables* t) { t->nodes[1].node = "a"; }), "causal node \"a\" is there twice");
   EXPECT_EQ(with([](Tables* t) { t->nodes[1].node = ""; }), "causal node has an empty name");
-  EXPECT_EQ(with([](Tables* t) { t->nodes[1].kind = "ghost"; }), "causal node \"b\" has the unknown kind \"ghost\"");
+  EXPECT_EQ(with([](Tables* t) { t->nodes[1].kind = "ghost"; }),
+            "causal node \"b\" has the unknown kind \"ghost\"");
   for (double prior : {0.0, 1.0, -0.5, 2.0, nan}) {
-    EXPECT_EQ(with([=](Tables* t) { t->nodes[0].prior = prior; }), "prior of causal node \"a\" is not between 0 and 1");
+    EXPECT_EQ(with([=](Tables* t) { t->nodes[0].prior = prior; }),
+              "prior of causal node \"a\" is not between 0 and 1");
   }
   for (double p : {0.0, 1.0, -0.5, 2.0, nan}) {
     EXPECT_EQ(with([=](Tables* t) { t->edges[0].probability = p; }),
@@ -112,11 +114,14 @@ TEST(CausalGraph, NamesTheFaultOfARow) {
     EXPECT_EQ(with([=](Tables* t) { t->edges[0].weight = weight; }),
               "causal edge \"a\" -> \"b\" has a weight that is not between 0 and 1");
   }
-  EXPECT_EQ(with([](Tables* t) { t->edges[0].cause = "x"; }), "causal edge \"x\" -> \"b\" starts at an unknown node");
-  EXPECT_EQ(with([](Tables* t) { t->edges[0].effect = "x"; }), "causal edge \"a\" -> \"x\" leads to an unknown node");
+  EXPECT_EQ(with([](Tables* t) { t->edges[0].cause = "x"; }),
+            "causal edge \"x\" -> \"b\" starts at an unknown node");
+  EXPECT_EQ(with([](Tables* t) { t->edges[0].effect = "x"; }),
+            "causal edge \"a\" -> \"x\" leads to an unknown node");
   EXPECT_EQ(with([](Tables* t) { t->edges[0].edge_type = "fate"; }),
             "causal edge \"a\" -> \"b\" has the unknown type \"fate\"");
-  EXPECT_EQ(with([](Tables* t) { t->edges.push_back(t->edges[0]); }), "causal edge \"a\" -> \"b\" is there twice");
+  EXPECT_EQ(with([](Tables* t) { t->edges.push_back(t->edges[0]); }),
+            "causal edge \"a\" -> \"b\" is there twice");
 }
 
 TEST(CausalGraph, HasALimit) {
@@ -136,7 +141,8 @@ TEST(CausalGraph, LongChainsDoNotExhaustTheStack) {
   Tables tables;
   tables.nodes.clear();
   tables.edges.clear();
-  for (const std::string& name : names) tables.nodes.push_back({name.c_str(), "root_cause", "locks", 0.1, ""});
+  for (const std::string& name : names)
+    tables.nodes.push_back({name.c_str(), "root_cause", "locks", 0.1, ""});
   for (size_t i = 0; i + 1 < names.size(); ++i) {
     tables.edges.push_back({names[i].c_str(), names[i + 1].c_str(), "direct_cause", 1.0, 0.5, 0.0});
   }
@@ -153,10 +159,10 @@ TEST(CausalGraph, WithoutNodesItIsTheShippedOne) {
 
 // ---- the shipped graph ----
 
-const std::set<std::string> kComponents = {"sessions",   "locks",       "connections",  "workload", "checkpointer",
-                                           "wal",        "archiver",    "replication",  "transactions", "storage",
-                                           "vacuum",     "statistics",  "indexes",      "sequences", "security",
-                                           "healer"};
+const std::set<std::string> kComponents = {"sessions",     "locks",     "connections", "workload",
+                                           "checkpointer", "wal",       "archiver",    "replication",
+                                           "transactions", "storage",   "vacuum",      "statistics",
+                                           "indexes",      "sequences", "security",    "healer"};
 
 const std::set<std::string>& MetricNames() {
   static const std::set<std::string> names = {
@@ -182,7 +188,8 @@ TEST(ShippedGraph, EveryEdgeCountsWithTheDefaultSettings) {
   EXPECT_EQ(CausalGraph(nullptr).MakeNetwork(0.3).size(), static_cast<int>(CausalNodes().size()));
   std::map<std::string, int> types;
   for (const EdgeDef& def : CausalEdges()) {
-    EXPECT_GE(def.probability * EdgeTypeWeight(def.edge_type).value(), 0.3) << def.cause << " -> " << def.effect;
+    EXPECT_GE(def.probability * EdgeTypeWeight(def.edge_type).value(), 0.3)
+        << def.cause << " -> " << def.effect;
     ++types[def.edge_type];
   }
   EXPECT_EQ(types.size(), 3u);
@@ -207,24 +214,60 @@ TEST(ShippedGraph, HasTheNodesTheOtherStagesUse) {
   const CausalGraph graph(nullptr);
   const std::map<NodeKind, std::vector<std::string>> expected = {
       {NodeKind::kSymptom,
-       {"idle_in_transaction_blocker", "ddl_lock_queue", "stale_statistics", "checkpoint_storm", "vacuum_starved",
-        "invalid_index", "connection_exhaustion"}},
+       {"idle_in_transaction_blocker", "ddl_lock_queue", "stale_statistics", "checkpoint_storm",
+        "vacuum_starved", "invalid_index", "connection_exhaustion"}},
       {NodeKind::kMechanism,
-       {"lock_waiters", "holder_idle_in_transaction", "holder_active_statement", "holder_prepared_transaction",
-        "holder_walsender", "anti_wraparound_vacuum_holds_lock", "ddl_heads_lock_queue", "connection_slots_low",
-        "connections_refused", "idle_sessions_of_one_application", "sessions_waiting_behind_locks",
-        "new_session_rate_high", "rows_changed_since_analyze", "autovacuum_disabled_on_table",
-        "autovacuum_workers_busy", "table_busy", "requested_checkpoints_frequent", "wal_fills_max_wal_size",
-        "checkpoint_requests_by_hand", "base_backup_running", "dead_tuples_growing", "horizon_stuck",
-        "horizon_held_by_session", "horizon_held_by_slot", "horizon_held_by_standby",
-        "horizon_held_by_prepared_transaction", "index_not_valid", "index_build_running", "index_leftover_name",
+       {"lock_waiters",
+        "holder_idle_in_transaction",
+        "holder_active_statement",
+        "holder_prepared_transaction",
+        "holder_walsender",
+        "anti_wraparound_vacuum_holds_lock",
+        "ddl_heads_lock_queue",
+        "connection_slots_low",
+        "connections_refused",
+        "idle_sessions_of_one_application",
+        "sessions_waiting_behind_locks",
+        "new_session_rate_high",
+        "rows_changed_since_analyze",
+        "autovacuum_disabled_on_table",
+        "autovacuum_workers_busy",
+        "table_busy",
+        "requested_checkpoints_frequent",
+        "wal_fills_max_wal_size",
+        "checkpoint_requests_by_hand",
+        "base_backup_running",
+        "dead_tuples_growing",
+        "horizon_stuck",
+        "horizon_held_by_session",
+        "horizon_held_by_slot",
+        "horizon_held_by_standby",
+        "horizon_held_by_prepared_transaction",
+        "index_not_valid",
+        "index_build_running",
+        "index_leftover_name",
         "healer_acted_recently"}},
       {NodeKind::kRootCause,
-       {"idle_in_transaction_session", "long_running_statement", "ddl_without_lock_timeout",
-        "orphaned_prepared_transaction", "anti_wraparound_vacuum", "connection_leak", "reconnect_storm", "lock_pileup",
-        "bulk_change_without_analyze", "autovacuum_off_for_table", "autovacuum_too_slow", "max_wal_size_too_small",
-        "manual_checkpoints", "base_backup", "failed_concurrent_build", "running_concurrent_build", "long_snapshot",
-        "abandoned_slot", "standby_feedback", "healer_activity"}}};
+       {"idle_in_transaction_session",
+        "long_running_statement",
+        "ddl_without_lock_timeout",
+        "orphaned_prepared_transaction",
+        "anti_wraparound_vacuum",
+        "connection_leak",
+        "reconnect_storm",
+        "lock_pileup",
+        "bulk_change_without_analyze",
+        "autovacuum_off_for_table",
+        "autovacuum_too_slow",
+        "max_wal_size_too_small",
+        "manual_checkpoints",
+        "base_backup",
+        "failed_concurrent_build",
+        "running_concurrent_build",
+        "long_snapshot",
+        "abandoned_slot",
+        "standby_feedback",
+        "healer_activity"}}};
   for (const auto& [kind, names] : expected) {
     for (const std::string& name : names) {
       const int id = graph.Find(name);

@@ -44,11 +44,12 @@ Diagnosis Examine(const std::string& failure, const std::vector<std::string>& wo
 
 std::string Ranking(const Diagnosis& diagnosis) {
   std::string text;
-  for (const CausePosterior& cause : diagnosis.causes) text += cause.node + " " + std::to_string(cause.posterior) + "\n";
+  for (const CausePosterior& cause : diagnosis.causes)
+    text += cause.node + " " + std::to_string(cause.posterior) + "\n";
   return text;
 }
 
-void ExpectCause(const std::string& failure, const std::vector<std::string>& words, const std::string& cause) {
+void ExpectBest(const std::string& failure, const std::vector<std::string>& words, const std::string& cause) {
   const Diagnosis diagnosis = Examine(failure, words);
   SCOPED_TRACE(failure + "\n" + Ranking(diagnosis));
   ASSERT_NE(diagnosis.best(), nullptr);
@@ -60,7 +61,18 @@ void ExpectCause(const std::string& failure, const std::vector<std::string>& wor
   EXPECT_EQ(diagnosis.best()->chain.front(), cause);
   EXPECT_EQ(diagnosis.best()->chain.back(), failure);
   EXPECT_GT(diagnosis.best()->chain_probability, 0.0);
-  EXPECT_GT(diagnosis.best()->symptom_with, diagnosis.best()->symptom_without + 0.2);
+}
+
+// The cause is found, and without it the failure would not be expected.
+void ExpectCause(const std::string& failure, const std::vector<std::string>& words,
+                 const std::string& cause) {
+  ExpectBest(failure, words, cause);
+  const Diagnosis diagnosis = Examine(failure, words);
+  SCOPED_TRACE(failure + "\n" + Ranking(diagnosis));
+  ASSERT_NE(diagnosis.best(), nullptr);
+  EXPECT_GT(diagnosis.best()->symptom_with, diagnosis.best()->symptom_without + 0.1);
+  // The planner and the gates ask for 0.8.
+  EXPECT_LT(diagnosis.best()->symptom_without, 0.7 * diagnosis.best()->symptom_with);
 }
 
 void ExpectAbstention(const std::string& failure, const std::vector<std::string>& words) {
@@ -104,6 +116,7 @@ TEST(SevenFailures, IdleInTransactionBlocker) {
   ExpectCause(failure, Plus(kIdleHolder, {"-holder_walsender", "-anti_wraparound_vacuum_holds_lock"}),
               "idle_in_transaction_session");
   ExpectCause(failure, Plus(kIdleHolder, {"+healer_acted_recently"}), "idle_in_transaction_session");
+  ExpectCause(failure, Plus(kIdleHolder, {"-healer_acted_recently"}), "idle_in_transaction_session");
   ExpectAbstention(failure, {"+lock_waiters"});
   ExpectAbstention(failure, {});
   ExpectAbstention(failure, {"+lock_waiters", "-ddl_heads_lock_queue", "-holder_prepared_transaction"});
@@ -113,8 +126,9 @@ TEST(SevenFailures, DdlLockQueue) {
   const std::string failure = "ddl_lock_queue";
   const Words queue = {"+lock_waiters", "+ddl_heads_lock_queue"};
   ExpectCause(failure, queue, "ddl_without_lock_timeout");
-  for (const char* holder : {"holder_idle_in_transaction", "holder_active_statement", "holder_prepared_transaction",
-                             "holder_walsender", "anti_wraparound_vacuum_holds_lock"}) {
+  for (const char* holder :
+       {"holder_idle_in_transaction", "holder_active_statement", "holder_prepared_transaction",
+        "holder_walsender", "anti_wraparound_vacuum_holds_lock"}) {
     ExpectCause(failure, Plus(queue, {"+" + std::string(holder)}), "ddl_without_lock_timeout");
   }
   ExpectAbstention(failure, {"+lock_waiters"});
@@ -125,12 +139,15 @@ TEST(SevenFailures, StaleStatistics) {
   const std::string failure = "stale_statistics";
   const Words changed = {"+rows_changed_since_analyze", "-autovacuum_workers_busy"};
   ExpectCause(failure, Plus(changed, {"-autovacuum_disabled_on_table"}), "bulk_change_without_analyze");
-  ExpectCause(failure, Plus(changed, {"-autovacuum_disabled_on_table", "-table_busy"}), "bulk_change_without_analyze");
+  ExpectCause(failure, Plus(changed, {"-autovacuum_disabled_on_table", "-table_busy"}),
+              "bulk_change_without_analyze");
   ExpectCause(failure, Plus(changed, {"+autovacuum_disabled_on_table"}), "autovacuum_off_for_table");
-  ExpectCause(failure, {"+rows_changed_since_analyze", "+autovacuum_disabled_on_table", "+autovacuum_workers_busy"},
+  ExpectCause(failure,
+              {"+rows_changed_since_analyze", "+autovacuum_disabled_on_table", "+autovacuum_workers_busy"},
               "autovacuum_off_for_table");
   ExpectCause(failure,
-              {"+rows_changed_since_analyze", "-autovacuum_disabled_on_table", "+autovacuum_workers_busy", "-table_busy"},
+              {"+rows_changed_since_analyze", "-autovacuum_disabled_on_table", "+autovacuum_workers_busy",
+               "-table_busy"},
               "autovacuum_too_slow");
   ExpectAbstention(failure, {"+rows_changed_since_analyze"});
   ExpectAbstention(failure, {});
@@ -140,17 +157,20 @@ TEST(SevenFailures, CheckpointStorm) {
   const std::string failure = "checkpoint_storm";
   const Words requested = {"+requested_checkpoints_frequent"};
   const Words quiet = {"-wal_fills_max_wal_size", "-checkpoint_requests_by_hand", "-base_backup_running"};
-  ExpectCause(failure,
-              Plus(requested, {"+wal_fills_max_wal_size", "-checkpoint_requests_by_hand", "-base_backup_running"}),
-              "max_wal_size_too_small");
-  ExpectCause(failure,
-              Plus(requested, {"-wal_fills_max_wal_size", "+checkpoint_requests_by_hand", "-base_backup_running"}),
-              "manual_checkpoints");
-  ExpectCause(failure,
-              Plus(requested, {"-wal_fills_max_wal_size", "-checkpoint_requests_by_hand", "+base_backup_running"}),
-              "base_backup");
+  ExpectCause(
+      failure,
+      Plus(requested, {"+wal_fills_max_wal_size", "-checkpoint_requests_by_hand", "-base_backup_running"}),
+      "max_wal_size_too_small");
+  ExpectCause(
+      failure,
+      Plus(requested, {"-wal_fills_max_wal_size", "+checkpoint_requests_by_hand", "-base_backup_running"}),
+      "manual_checkpoints");
+  ExpectCause(
+      failure,
+      Plus(requested, {"-wal_fills_max_wal_size", "-checkpoint_requests_by_hand", "+base_backup_running"}),
+      "base_backup");
   // With a backup running it is not max_wal_size that is named first.
-  ExpectCause(failure, Plus(requested, {"+wal_fills_max_wal_size", "+base_backup_running"}), "base_backup");
+  ExpectBest(failure, Plus(requested, {"+wal_fills_max_wal_size", "+base_backup_running"}), "base_backup");
   ExpectAbstention(failure, requested);
   ExpectAbstention(failure, Plus(requested, quiet));
   ExpectAbstention(failure, {});
@@ -163,24 +183,27 @@ TEST(SevenFailures, VacuumStarved) {
   const std::string failure = "vacuum_starved";
   const Words growing = Plus(kHorizonMoves, {"+dead_tuples_growing", "-table_busy"});
   ForEachTruth({"autovacuum_workers_busy"}, [&](const Words& busy) {
-    ExpectCause(failure, Plus(Plus(growing, {"+autovacuum_disabled_on_table"}), busy), "autovacuum_off_for_table");
+    ExpectCause(failure, Plus(Plus(growing, {"+autovacuum_disabled_on_table"}), busy),
+                "autovacuum_off_for_table");
     ExpectCause(failure, Plus(Plus(growing, {"-autovacuum_disabled_on_table"}), busy), "autovacuum_too_slow");
   });
   ExpectAbstention(failure, growing);
   ExpectAbstention(failure, {"+dead_tuples_growing"});
   ExpectAbstention(failure, {});
   // Vacuum is not what helps while the horizon is held.
-  ExpectCause(failure,
-              {"+dead_tuples_growing", "+horizon_stuck", "+horizon_held_by_slot", "-horizon_held_by_session",
-               "-horizon_held_by_standby", "-horizon_held_by_prepared_transaction", "-autovacuum_disabled_on_table"},
-              "abandoned_slot");
+  ExpectCause(
+      failure,
+      {"+dead_tuples_growing", "+horizon_stuck", "+horizon_held_by_slot", "-horizon_held_by_session",
+       "-horizon_held_by_standby", "-horizon_held_by_prepared_transaction", "-autovacuum_disabled_on_table"},
+      "abandoned_slot");
 }
 
 TEST(SevenFailures, InvalidIndex) {
   const std::string failure = "invalid_index";
   ForEachTruth({"index_leftover_name"}, [&](const Words& name) {
     ExpectCause(failure, Plus({"+index_not_valid", "-index_build_running"}, name), "failed_concurrent_build");
-    ExpectCause(failure, Plus({"+index_not_valid", "+index_build_running"}, name), "running_concurrent_build");
+    ExpectCause(failure, Plus({"+index_not_valid", "+index_build_running"}, name),
+                "running_concurrent_build");
     ExpectAbstention(failure, Plus({"+index_not_valid"}, name));
   });
   ExpectAbstention(failure, {});
@@ -191,18 +214,23 @@ TEST(SevenFailures, ConnectionExhaustion) {
   const Words low = {"+connection_slots_low"};
   ForEachTruth({"connections_refused"}, [&](const Words& refused) {
     ExpectCause(failure,
-                Plus(Plus(low, refused), {"+idle_sessions_of_one_application", "-sessions_waiting_behind_locks",
-                                          "-new_session_rate_high"}),
+                Plus(Plus(low, refused), {"+idle_sessions_of_one_application",
+                                          "-sessions_waiting_behind_locks", "-new_session_rate_high"}),
                 "connection_leak");
     ExpectCause(failure,
-                Plus(Plus(low, refused), {"-idle_sessions_of_one_application", "+sessions_waiting_behind_locks",
-                                          "-new_session_rate_high"}),
+                Plus(Plus(low, refused), {"-idle_sessions_of_one_application",
+                                          "+sessions_waiting_behind_locks", "-new_session_rate_high"}),
                 "lock_pileup");
     ExpectCause(failure,
-                Plus(Plus(low, refused), {"-idle_sessions_of_one_application", "-sessions_waiting_behind_locks",
-                                          "+new_session_rate_high"}),
+                Plus(Plus(low, refused), {"-idle_sessions_of_one_application",
+                                          "-sessions_waiting_behind_locks", "+new_session_rate_high"}),
                 "reconnect_storm");
     ExpectAbstention(failure, Plus(low, refused));
+    // The usual rate of new sessions is not known soon after a start.
+    ExpectCause(failure,
+                Plus(Plus(low, refused), {"+idle_sessions_of_one_application",
+                                          "-sessions_waiting_behind_locks", "?new_session_rate_high"}),
+                "connection_leak");
   });
   ExpectAbstention(failure, {});
 }
@@ -210,10 +238,12 @@ TEST(SevenFailures, ConnectionExhaustion) {
 // ---- look-alikes ----
 
 TEST(LookAlikes, LockHolderDdlWaiterAndPreparedTransaction) {
-  const Words holders = {"holder_idle_in_transaction", "holder_active_statement", "holder_prepared_transaction",
-                         "holder_walsender", "anti_wraparound_vacuum_holds_lock", "ddl_heads_lock_queue"};
-  const Words causes = {"idle_in_transaction_session", "long_running_statement", "orphaned_prepared_transaction",
-                        "logical_decoding", "anti_wraparound_vacuum", "ddl_without_lock_timeout"};
+  const Words holders = {"holder_idle_in_transaction",        "holder_active_statement",
+                         "holder_prepared_transaction",       "holder_walsender",
+                         "anti_wraparound_vacuum_holds_lock", "ddl_heads_lock_queue"};
+  const Words causes = {"idle_in_transaction_session",   "long_running_statement",
+                        "orphaned_prepared_transaction", "logical_decoding",
+                        "anti_wraparound_vacuum",        "ddl_without_lock_timeout"};
   for (const char* failure : {"idle_in_transaction_blocker", "ddl_lock_queue"}) {
     for (size_t i = 0; i < holders.size(); ++i) {
       Words words = {"+lock_waiters"};
@@ -227,16 +257,17 @@ TEST(LookAlikes, LockHolderDdlWaiterAndPreparedTransaction) {
 // Killing the holder of a queue headed by DDL is wrong: the DDL comes first
 // whatever the failure is called.
 TEST(LookAlikes, TheWaitingDdlComesBeforeTheIdleHolder) {
-  ExpectCause("idle_in_transaction_blocker",
-              {"+lock_waiters", "+holder_idle_in_transaction", "+ddl_heads_lock_queue", "-holder_prepared_transaction",
-               "-holder_active_statement"},
-              "ddl_without_lock_timeout");
+  ExpectBest("idle_in_transaction_blocker",
+             {"+lock_waiters", "+holder_idle_in_transaction", "+ddl_heads_lock_queue",
+              "-holder_prepared_transaction", "-holder_active_statement"},
+             "ddl_without_lock_timeout");
 }
 
 TEST(LookAlikes, FourHoldersOfTheHorizon) {
   const Words held = {"horizon_held_by_session", "horizon_held_by_slot", "horizon_held_by_standby",
                       "horizon_held_by_prepared_transaction"};
-  const Words causes = {"long_snapshot", "abandoned_slot", "standby_feedback", "orphaned_prepared_transaction"};
+  const Words causes = {"long_snapshot", "abandoned_slot", "standby_feedback",
+                        "orphaned_prepared_transaction"};
   for (const char* failure : {"stale_snapshot", "vacuum_starved"}) {
     for (size_t i = 0; i < held.size(); ++i) {
       Words all = {"+horizon_stuck", "+dead_tuples_growing"};
@@ -264,7 +295,8 @@ TEST(LookAlikes, TheHealerIsAmongTheSuspects) {
 // ---- behaviour ----
 
 TEST(Diagnoser, RanksOnlyCausesThatCanLeadToTheFailure) {
-  const Diagnosis diagnosis = Examine("invalid_index", {"+index_not_valid", "-index_build_running", "+base_backup_running"});
+  const Diagnosis diagnosis =
+      Examine("invalid_index", {"+index_not_valid", "-index_build_running", "+base_backup_running"});
   for (const CausePosterior& cause : diagnosis.causes) EXPECT_NE(cause.node, "base_backup");
   for (size_t i = 1; i < diagnosis.causes.size(); ++i) {
     EXPECT_GE(diagnosis.causes[i - 1].posterior, diagnosis.causes[i].posterior);
@@ -277,8 +309,8 @@ TEST(Diagnoser, ChainsFollowTheSettings) {
   const Match match = MakeMatch("idle_in_transaction_blocker", kIdleHolder);
   const Diagnoser diagnoser;
   hc_settings settings = Settings();
-  const Words expected = {"idle_in_transaction_session", "holder_idle_in_transaction", "lock_held", "lock_waiters",
-                          "idle_in_transaction_blocker"};
+  const Words expected = {"idle_in_transaction_session", "holder_idle_in_transaction", "lock_held",
+                          "lock_waiters", "idle_in_transaction_blocker"};
   const Diagnosis full = diagnoser.Diagnose(match, settings, hc_limits{});
   EXPECT_EQ(full.best()->chain, expected);
   EXPECT_NEAR(full.best()->chain_probability, 0.95 * 0.9 * 0.9 * 0.9, 1e-12);
@@ -303,7 +335,8 @@ TEST(Diagnoser, SaysWhatRemovingTheCauseWouldDo) {
   const Diagnosis diagnosis = Examine("idle_in_transaction_blocker", kIdleHolder);
   EXPECT_GT(diagnosis.best()->symptom_with, 0.6);
   EXPECT_LT(diagnosis.best()->symptom_without, 0.1);
-  for (const CausePosterior& cause : diagnosis.causes) EXPECT_GE(cause.symptom_with, cause.symptom_without - 1e-12);
+  for (const CausePosterior& cause : diagnosis.causes)
+    EXPECT_GE(cause.symptom_with, cause.symptom_without - 1e-12);
 }
 
 // do(x) computed by hand on cause -> fact -> symptom with a rival.
@@ -372,7 +405,8 @@ TEST(Diagnoser, AbstainsRatherThanThrow) {
 TEST(Diagnoser, CancellationGoesThrough) {
   hc_limits limits{};
   limits.poll = [](void*) { return 1; };
-  EXPECT_THROW(Diagnoser().Diagnose(MakeMatch("connection_exhaustion", {}), Settings(), limits), CanceledError);
+  EXPECT_THROW(Diagnoser().Diagnose(MakeMatch("connection_exhaustion", {}), Settings(), limits),
+               CanceledError);
 }
 
 TEST(Diagnoser, KeepsItsGraphWhenTheNewOneIsRefused) {
@@ -382,7 +416,9 @@ TEST(Diagnoser, KeepsItsGraphWhenTheNewOneIsRefused) {
   config.nodes = &node;
   config.n_nodes = 1;
   EXPECT_THROW(diagnoser.SetGraph(&config), GraphError);
-  EXPECT_FALSE(diagnoser.Diagnose(MakeMatch("idle_in_transaction_blocker", kIdleHolder), Settings(), hc_limits{}).abstained);
+  EXPECT_FALSE(
+      diagnoser.Diagnose(MakeMatch("idle_in_transaction_blocker", kIdleHolder), Settings(), hc_limits{})
+          .abstained);
   EXPECT_THROW(diagnoser.SetGraph(nullptr, 5), LimitError);
   diagnoser.SetGraph(nullptr);
 }
@@ -432,13 +468,16 @@ TEST(DiagnoseJson, RanksAllRootCauses) {
 }
 
 TEST(DiagnoseJson, ChainsRunToThePresentSymptom) {
-  const nlohmann::json rows = Json(R"({"horizon_stuck": true, "horizon_held_by_slot": true, "stale_snapshot": true})");
+  const nlohmann::json rows =
+      Json(R"({"horizon_stuck": true, "horizon_held_by_slot": true, "stale_snapshot": true})");
   EXPECT_EQ(rows[0]["chain"].back(), "stale_snapshot");
 }
 
 TEST(DiagnoseJson, WithoutEvidenceCausesHaveTheirMarginals) {
   for (const nlohmann::json& row : Json("{}")) {
-    if (row["cause"] == "abandoned_slot") EXPECT_NEAR(row["posterior"].get<double>(), 0.03, 1e-12);
+    if (row["cause"] == "abandoned_slot") {
+      EXPECT_NEAR(row["posterior"].get<double>(), 0.03, 1e-12);
+    }
     EXPECT_TRUE(row["chain"].empty());
   }
 }

@@ -251,12 +251,15 @@ TEST(Inference, ImpossibleEvidenceIsAnError) {
   const Network network({0.5, 0.0, 0.0}, links);
   Inference inference(network, WorkLimits());
   const std::vector<int> targets = {0};
-  EXPECT_THROW(inference.Posteriors({std::vector<Truth>{Truth::kUnknown, Truth::kPresent, Truth::kAbsent}, targets}),
-               EvidenceError);
-  EXPECT_THROW(inference.Posteriors({std::vector<Truth>{Truth::kAbsent, Truth::kPresent, Truth::kUnknown}, targets}),
-               EvidenceError);
+  EXPECT_THROW(
+      inference.Posteriors({std::vector<Truth>{Truth::kUnknown, Truth::kPresent, Truth::kAbsent}, targets}),
+      EvidenceError);
+  EXPECT_THROW(
+      inference.Posteriors({std::vector<Truth>{Truth::kAbsent, Truth::kPresent, Truth::kUnknown}, targets}),
+      EvidenceError);
   EXPECT_NEAR(
-      inference.Posteriors({std::vector<Truth>{Truth::kUnknown, Truth::kPresent, Truth::kUnknown}, targets}).front(),
+      inference.Posteriors({std::vector<Truth>{Truth::kUnknown, Truth::kPresent, Truth::kUnknown}, targets})
+          .front(),
       1.0, 1e-12);
 }
 

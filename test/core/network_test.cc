@@ -32,8 +32,8 @@ TEST(Network, RefusesWhatIsNoNetwork) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THROW(Network({-0.1}, {}), GraphError);
   EXPECT_THROW(Network({nan}, {}), GraphError);
-  const std::vector<std::vector<Link>> bad = {
-      {{0, 1, 1.5}}, {{0, 1, nan}}, {{0, 2, 0.5}}, {{-1, 1, 0.5}}, {{0, 0, 0.5}}, {{0, 1, 0.5}, {0, 1, 0.5}}};
+  const std::vector<std::vector<Link>> bad = {{{0, 1, 1.5}},  {{0, 1, nan}}, {{0, 2, 0.5}},
+                                              {{-1, 1, 0.5}}, {{0, 0, 0.5}}, {{0, 1, 0.5}, {0, 1, 0.5}}};
   for (const auto& links : bad) EXPECT_THROW(Network({0.1, 0.1}, links), GraphError);
   EXPECT_NO_THROW(Network({}, {}));
 }

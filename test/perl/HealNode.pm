@@ -11,7 +11,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
 our @EXPORT = qw(heal_node session threshold incident wait_incident wait_value settle
-  log_ends_well quoted_values);
+  log_ends_well quoted_values set_mode recommendation wait_recommendation decide waits_in_vain alive busy
+  odd_database note_times);
 
 our $timeout = $ENV{PG_TEST_TIMEOUT_DEFAULT} || 180;
 
@@ -120,6 +121,95 @@ sub settle
 		$node->poll_query_until('postgres', "SELECT max(observed_at) > '$at' FROM heal_metrics", 't')
 		  or die 'pg_heal stopped looking';
 	}
+	return;
+}
+
+# Change pg_heal.mode and wait until the healer works by it.
+sub set_mode
+{
+	my ($node, $mode) = @_;
+	$node->safe_psql('postgres', "ALTER SYSTEM SET pg_heal.mode = '$mode'");
+	$node->reload;
+	wait_value($node, "SELECT detail FROM heal_status WHERE component = 'healer'", "mode $mode", "mode $mode is in force");
+	return;
+}
+
+# One recommendation of an incident as a hash; undef when there is none.
+sub recommendation
+{
+	my ($node, $incident_id, $remedy) = @_;
+	my @columns = qw(recommendation_id remedy state risk_class reversible root_cause);
+	my $row = $node->safe_psql('postgres',
+		'SELECT ' . join(', ', map { "coalesce($_\::text, '')" } @columns)
+		  . " FROM heal_recommend($incident_id) WHERE remedy = '$remedy' ORDER BY recommendation_id DESC LIMIT 1");
+	return unless $row ne '';
+	my %h;
+	@h{@columns} = split /\|/, $row, -1;
+	return \%h;
+}
+
+# Poll until the recommendation is in this state; returns it.
+sub wait_recommendation
+{
+	my ($node, $incident_id, $remedy, $state, $name) = @_;
+	wait_value($node,
+		"SELECT state FROM heal_recommend($incident_id) WHERE remedy = '$remedy' ORDER BY recommendation_id DESC LIMIT 1",
+		$state, $name || "$remedy is recommended: $state");
+	return recommendation($node, $incident_id, $remedy);
+}
+
+# Approve or reject (with a reason) a recommendation as the superuser would.
+sub decide
+{
+	my ($node, $recommendation, $reason) = @_;
+	my $id = $recommendation->{recommendation_id};
+	$node->safe_psql('postgres', defined $reason ? "SELECT heal_reject($id, '$reason')" : "SELECT heal_approve($id)");
+	return;
+}
+
+# The incident is looked at again and again, and nothing is done about it.
+sub waits_in_vain
+{
+	my ($node, $incident_id, $name, $ticks) = @_;
+	settle($node, $ticks);
+	is($node->safe_psql('postgres', "SELECT count(*) FROM heal_history WHERE incident_id = $incident_id"), '0', "$name: nothing was attempted");
+	return;
+}
+
+# Is this backend still there?
+sub alive
+{
+	my ($node, $pid) = @_;
+	return $node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid") eq '1';
+}
+
+# Start a statement in a session and do not wait for its end; returns the backend's pid.
+sub busy
+{
+	my ($session, $sql) = @_;
+	my $pid = $session->query_safe('SELECT pg_backend_pid()');
+	$session->query_until(qr/started/, "\\echo started\n$sql;\n");
+	return $pid;
+}
+
+# A database whose name, schema and owner all need quoting; returns its name and its owner's.
+# The schema is "Sch ""one""".
+sub odd_database
+{
+	my ($node) = @_;
+	my ($db, $owner) = ('Data "base" one', 'Ro"le one');
+	$node->safe_psql('postgres', 'CREATE ROLE "Ro""le one" LOGIN');
+	$node->safe_psql('postgres', 'CREATE DATABASE "Data ""base"" one" OWNER "Ro""le one"');
+	$node->safe_psql($db, 'CREATE SCHEMA "Sch ""one""" AUTHORIZATION "Ro""le one"', extra_params => [ '-U', $owner ]);
+	return ($db, $owner);
+}
+
+# Figures for the reader; slow machines must not fail for them.
+sub note_times
+{
+	my ($incident) = @_;
+	diag("$incident->{failure_type}: detected $incident->{detected_after_ms} ms after its definition held, "
+		  . "verified $incident->{recovery_ms} ms after detection");
 	return;
 }
 

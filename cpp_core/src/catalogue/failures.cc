@@ -12,38 +12,31 @@ constexpr double kManyRows = 1e15;
 constexpr double kGiB = 1024.0 * 1024 * 1024;
 
 constexpr ThresholdDef kIdleBlocker[] = {
-    {"idle_s", "s", 60, 0, kDay,
-     "Time a session must have been idle in its transaction"},
-    {"wait_s", "s", 10, 0, kDay,
-     "Time the longest waiter must have been blocked by it"},
+    {"idle_s", "s", 60, 0, kDay, "Time a session must have been idle in its transaction"},
+    {"wait_s", "s", 10, 0, kDay, "Time the longest waiter must have been blocked by it"},
     {"clear_wait_s", "s", 0, 0, kDay,
      "Once raised, the failure lasts while a waiter has been blocked at least "
      "this long"},
 };
 
 constexpr ThresholdDef kDdlQueue[] = {
-    {"wait_s", "s", 2, 0, kDay,
-     "Time an ACCESS EXCLUSIVE request must have been waiting"},
-    {"queue", "sessions", 3, 1, 10000,
-     "Sessions with weaker requests that must be queued behind it"},
-    {"migration_grace_s", "s", 2, 0, kDay,
-     "Additional waiting time granted to a declared migration"},
+    {"wait_s", "s", 2, 0, kDay, "Time an ACCESS EXCLUSIVE request must have been waiting"},
+    {"queue", "sessions", 3, 1, 10000, "Sessions with weaker requests that must be queued behind it"},
+    {"migration_grace_s", "s", 2, 0, kDay, "Additional waiting time granted to a declared migration"},
     {"clear_queue", "sessions", 1, 1, 10000,
      "Once raised, the failure lasts while at least this many sessions are "
      "queued behind the request"},
 };
 
 constexpr ThresholdDef kStaleStatistics[] = {
-    {"min_rows", "rows", 50000, 0, kManyRows,
-     "Rows that must have changed since the last analyze"},
+    {"min_rows", "rows", 50000, 0, kManyRows, "Rows that must have changed since the last analyze"},
     {"share", "fraction", 0.1, 0, 1000,
      "Share of the live rows that must have changed since the last analyze"},
     {"clear_share", "fraction", 0.05, 0, 1000,
      "Once raised, the failure lasts until the changed share falls to this"},
     {"samples", "inspections", 2, 1, 1000,
      "Consecutive inspections in which the changed rows did not shrink"},
-    {"max_bytes", "bytes", 100 * kGiB, 0, 1e18,
-     "Largest table that is analyzed automatically"},
+    {"max_bytes", "bytes", 100 * kGiB, 0, 1e18, "Largest table that is analyzed automatically"},
 };
 
 constexpr ThresholdDef kCheckpointStorm[] = {
@@ -62,14 +55,10 @@ constexpr ThresholdDef kCheckpointStorm[] = {
 };
 
 constexpr ThresholdDef kVacuumStarved[] = {
-    {"dead_share", "fraction", 0.2, 0, 1000,
-     "Dead rows in relation to live rows"},
-    {"dead_rows", "rows", 1000000, 0, kManyRows,
-     "Dead rows that are too many whatever their share"},
-    {"min_dead_rows", "rows", 10000, 0, kManyRows,
-     "Dead rows below which a table is never starved"},
-    {"samples", "inspections", 3, 2, 1000,
-     "Consecutive inspections in which the dead rows must have risen"},
+    {"dead_share", "fraction", 0.2, 0, 1000, "Dead rows in relation to live rows"},
+    {"dead_rows", "rows", 1000000, 0, kManyRows, "Dead rows that are too many whatever their share"},
+    {"min_dead_rows", "rows", 10000, 0, kManyRows, "Dead rows below which a table is never starved"},
+    {"samples", "inspections", 3, 2, 1000, "Consecutive inspections in which the dead rows must have risen"},
     {"clear_share", "fraction", 0.1, 0, 1000,
      "Once raised, the failure lasts until the dead share falls to this"},
     {"clear_rows", "rows", 500000, 0, kManyRows,
@@ -83,24 +72,18 @@ constexpr ThresholdDef kInvalidIndex[] = {
 };
 
 constexpr ThresholdDef kConnectionExhaustion[] = {
-    {"used", "fraction", 0.85, 0.01, 1,
-     "Share of the connection slots of ordinary roles in use"},
-    {"clear", "fraction", 0.75, 0, 1,
-     "Once raised, the failure lasts until the share in use falls to this"},
+    {"used", "fraction", 0.85, 0.01, 1, "Share of the connection slots of ordinary roles in use"},
+    {"clear", "fraction", 0.75, 0, 1, "Once raised, the failure lasts until the share in use falls to this"},
     {"leak_share", "fraction", 0.3, 0, 1,
      "Share of the slots held by idle sessions of one role, application and "
      "address"},
-    {"leak_idle_s", "s", 60, 0, kDay,
-     "Time a session must have been idle to count as leaked"},
-    {"quiet_s", "s", 60, 0, kDay,
-     "Time without refused connections before the failure is over"},
+    {"leak_idle_s", "s", 60, 0, kDay, "Time a session must have been idle to count as leaked"},
+    {"quiet_s", "s", 60, 0, kDay, "Time without refused connections before the failure is over"},
     {"pileup_share", "fraction", 0.1, 0, 1,
      "Share of the slots held by sessions waiting behind locks that makes the "
      "locks the cause"},
-    {"pileup_wait_s", "s", 1, 0, kDay,
-     "Time a session must have waited for a lock to count as piled up"},
-    {"storm_rate", "1/s", 10, 0, 1e6,
-     "New sessions per second that may be a reconnect storm"},
+    {"pileup_wait_s", "s", 1, 0, kDay, "Time a session must have waited for a lock to count as piled up"},
+    {"storm_rate", "1/s", 10, 0, 1e6, "New sessions per second that may be a reconnect storm"},
     {"storm_factor", "ratio", 5, 1, 1e6,
      "New sessions in relation to the usual rate that make a reconnect storm"},
 };
@@ -118,39 +101,32 @@ constexpr FailureDef kFailures[] = {
     {"P02", "ddl_lock_queue", "locks", "performance", "critical",
      "A waiting ACCESS EXCLUSIVE request keeps weaker requests queued behind "
      "it.",
-     "Cancel the waiting statement: it has done nothing yet.",
-     "Nobody is queued on the relation.",
+     "Cancel the waiting statement: it has done nothing yet.", "Nobody is queued on the relation.",
      "Run the statement again later, with lock_timeout.",
      "Terminate the holder first; touch DDL that has its lock; end a vacuum "
      "to prevent wraparound.",
      kDdlQueue},
     {"P07", "stale_statistics", "statistics", "performance", "warning",
      "A large part of a table changed since its statistics were collected.",
-     "ANALYZE the table, one at a time, up to a size limit.",
-     "The time of the last analyze is new.", "None needed.",
-     "Analyze a whole database at peak load; forget partitioned parents.",
-     kStaleStatistics},
+     "ANALYZE the table, one at a time, up to a size limit.", "The time of the last analyze is new.",
+     "None needed.", "Analyze a whole database at peak load; forget partitioned parents.", kStaleStatistics},
     {"P11", "checkpoint_storm", "checkpointer", "performance", "warning",
      "Checkpoints are requested because max_wal_size is filled too quickly.",
      "Raise max_wal_size within a share of the free WAL disk.",
      "Checkpoint cycles of the old size pass without requested checkpoints.",
      "Restore the previous max_wal_size and reload.",
-     "Switch off fsync, full_page_writes or synchronous_commit.",
-     kCheckpointStorm},
+     "Switch off fsync, full_page_writes or synchronous_commit.", kCheckpointStorm},
     {"P12", "vacuum_starved", "vacuum", "performance", "warning",
      "Dead rows of a table grow faster than vacuum removes them.",
      "VACUUM the table with cost delay, then autovacuum options for the "
      "table.",
-     "The share of dead rows falls below the clear limit.",
-     "Restore the previous storage options.",
-     "VACUUM FULL or CLUSTER; judge by the time of the last vacuum alone.",
-     kVacuumStarved},
+     "The share of dead rows falls below the clear limit.", "Restore the previous storage options.",
+     "VACUUM FULL or CLUSTER; judge by the time of the last vacuum alone.", kVacuumStarved},
     {"P15", "invalid_index", "indexes", "performance", "warning",
      "An index that no build is working on is invalid: it costs writes and "
      "serves no query.",
      "DROP INDEX CONCURRENTLY; ask first where the index is unique.",
-     "The index is gone and its definition is recorded.",
-     "Create the index from the recorded definition.",
+     "The index is gone and its definition is recorded.", "Create the index from the recorded definition.",
      "Drop while a build may run; drop an invalid primary key or unique index "
      "silently.",
      kInvalidIndex},
@@ -167,8 +143,7 @@ constexpr FailureDef kFailures[] = {
 };
 
 // Position of a limit in catalogue order, or -1.
-ptrdiff_t Position(std::string_view failure, std::string_view name,
-                   const ThresholdDef** def) {
+ptrdiff_t Position(std::string_view failure, std::string_view name, const ThresholdDef** def) {
   ptrdiff_t position = 0;
   for (const FailureDef& candidate : kFailures) {
     if (failure != candidate.type && failure != candidate.id) {
@@ -215,8 +190,7 @@ double Thresholds::Get(std::string_view failure, std::string_view name) const {
   return position < 0 ? std::nan("") : values_[static_cast<size_t>(position)];
 }
 
-bool Thresholds::Set(std::string_view failure, std::string_view name,
-                     double value) {
+bool Thresholds::Set(std::string_view failure, std::string_view name, double value) {
   const ThresholdDef* def = nullptr;
   const ptrdiff_t position = Position(failure, name, &def);
   if (position < 0 || !std::isfinite(value)) return false;

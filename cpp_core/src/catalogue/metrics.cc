@@ -35,8 +35,7 @@ constexpr BadDirection kBadNONE = BadDirection::kNone;
 
 constexpr std::array<MetricDef, HC_METRIC_COUNT> kMetrics = {{
 #define HC_METRIC(id, name, component, category, unit, kind, bad, description) \
-  {HC_M_##id, name,         k##component, k##category,                         \
-   unit,      kKind##kind,  kBad##bad,    description},
+  {HC_M_##id, name, k##component, k##category, unit, kKind##kind, kBad##bad, description},
 #include "heal_core/metrics.def"
 #undef HC_METRIC
 }};
@@ -52,9 +51,7 @@ const MetricDef* FindMetric(std::string_view name) {
   return nullptr;
 }
 
-const char* MetricKindName(MetricKind kind) {
-  return kind == MetricKind::kGauge ? "gauge" : "counter";
-}
+const char* MetricKindName(MetricKind kind) { return kind == MetricKind::kGauge ? "gauge" : "counter"; }
 
 const char* BadDirectionName(BadDirection bad) {
   switch (bad) {

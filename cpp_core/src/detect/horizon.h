@@ -23,8 +23,7 @@ class HorizonHolders {
   // Evidence horizon_stuck and horizon_held_by_* for a table of this database
   // whose rows die since a time on the monotonic clock. Of several stuck
   // holders only the oldest, and those of about its age, are the cause.
-  void AddEvidence(uint32_t database_oid, int64_t since_mono,
-                   Match* match) const;
+  void AddEvidence(uint32_t database_oid, int64_t since_mono, Match* match) const;
 
  private:
   enum Source { kSession, kSlot, kStandby, kPrepared, kSources };

@@ -27,38 +27,28 @@ inline constexpr uint32_t kLockConflicts[kLockModes + 1] = {
     // RowShare
     ModeBit(kExclusive) | ModeBit(kAccessExclusive),
     // RowExclusive
-    ModeBit(kShare) | ModeBit(kShareRowExclusive) | ModeBit(kExclusive) |
-        ModeBit(kAccessExclusive),
+    ModeBit(kShare) | ModeBit(kShareRowExclusive) | ModeBit(kExclusive) | ModeBit(kAccessExclusive),
     // ShareUpdateExclusive
-    ModeBit(kShareUpdateExclusive) | ModeBit(kShare) |
-        ModeBit(kShareRowExclusive) | ModeBit(kExclusive) |
+    ModeBit(kShareUpdateExclusive) | ModeBit(kShare) | ModeBit(kShareRowExclusive) | ModeBit(kExclusive) |
         ModeBit(kAccessExclusive),
     // Share
-    ModeBit(kRowExclusive) | ModeBit(kShareUpdateExclusive) |
-        ModeBit(kShareRowExclusive) | ModeBit(kExclusive) |
-        ModeBit(kAccessExclusive),
+    ModeBit(kRowExclusive) | ModeBit(kShareUpdateExclusive) | ModeBit(kShareRowExclusive) |
+        ModeBit(kExclusive) | ModeBit(kAccessExclusive),
     // ShareRowExclusive
-    ModeBit(kRowExclusive) | ModeBit(kShareUpdateExclusive) | ModeBit(kShare) |
-        ModeBit(kShareRowExclusive) | ModeBit(kExclusive) |
-        ModeBit(kAccessExclusive),
+    ModeBit(kRowExclusive) | ModeBit(kShareUpdateExclusive) | ModeBit(kShare) | ModeBit(kShareRowExclusive) |
+        ModeBit(kExclusive) | ModeBit(kAccessExclusive),
     // Exclusive
-    ModeBit(kRowShare) | ModeBit(kRowExclusive) |
-        ModeBit(kShareUpdateExclusive) | ModeBit(kShare) |
-        ModeBit(kShareRowExclusive) | ModeBit(kExclusive) |
-        ModeBit(kAccessExclusive),
+    ModeBit(kRowShare) | ModeBit(kRowExclusive) | ModeBit(kShareUpdateExclusive) | ModeBit(kShare) |
+        ModeBit(kShareRowExclusive) | ModeBit(kExclusive) | ModeBit(kAccessExclusive),
     // AccessExclusive
-    ModeBit(kAccessShare) | ModeBit(kRowShare) | ModeBit(kRowExclusive) |
-        ModeBit(kShareUpdateExclusive) | ModeBit(kShare) |
-        ModeBit(kShareRowExclusive) | ModeBit(kExclusive) |
-        ModeBit(kAccessExclusive),
+    ModeBit(kAccessShare) | ModeBit(kRowShare) | ModeBit(kRowExclusive) | ModeBit(kShareUpdateExclusive) |
+        ModeBit(kShare) | ModeBit(kShareRowExclusive) | ModeBit(kExclusive) | ModeBit(kAccessExclusive),
 };
 
 constexpr bool IsLockMode(int mode) { return mode >= 1 && mode <= kLockModes; }
 
 // Modes that exclude this one, as bits.
-constexpr uint32_t ConflictsOf(int mode) {
-  return IsLockMode(mode) ? kLockConflicts[mode] : 0;
-}
+constexpr uint32_t ConflictsOf(int mode) { return IsLockMode(mode) ? kLockConflicts[mode] : 0; }
 
 }  // namespace heal
 

@@ -61,8 +61,7 @@ class CheckpointStormMatcher : public Matcher {
   bool Holds(const MatchInput& input, const Totals& window) const;
   bool ProvenCalm(const MatchInput& input) const;
   Match Describe(const MatchInput& input, const Totals& window) const;
-  void Propose(const MatchInput& input, const Totals& window,
-               Match* match) const;
+  void Propose(const MatchInput& input, const Totals& window, Match* match) const;
 
   Counter timed_, requested_, too_frequent_, wal_;
   Totals totals_;
@@ -78,18 +77,15 @@ class CheckpointStormMatcher : public Matcher {
 
 // WAL between two checkpoints that max_wal_size requests, at least.
 double CycleBytes(double max_wal_size_mb) {
-  const double segments =
-      std::floor(max_wal_size_mb / kSegmentMb / kCompletion) - 1;
+  const double segments = std::floor(max_wal_size_mb / kSegmentMb / kCompletion) - 1;
   return std::max(1.0, segments) * kSegmentMb * kMiB;
 }
 
 // Of the requested checkpoints, those that the WAL written explains. The
 // server's warning is proof; otherwise half a cycle of WAL must stand for each.
 double CausedByWal(const Totals& window, double max_wal_size_mb) {
-  const double explained =
-      std::floor(window.wal / (0.5 * CycleBytes(max_wal_size_mb)));
-  return std::min(window.requested,
-                  std::max(explained, window.too_frequent));
+  const double explained = std::floor(window.wal / (0.5 * CycleBytes(max_wal_size_mb)));
+  return std::min(window.requested, std::max(explained, window.too_frequent));
 }
 
 void CheckpointStormMatcher::Count(const MatchInput& input) {
@@ -97,8 +93,7 @@ void CheckpointStormMatcher::Count(const MatchInput& input) {
   if (metrics == nullptr) return;
   timed_.Add(metrics[HC_M_CHECKPOINTS_TIMED], &totals_.timed);
   requested_.Add(metrics[HC_M_CHECKPOINTS_REQUESTED], &totals_.requested);
-  too_frequent_.Add(metrics[HC_M_LOG_CHECKPOINTS_TOO_FREQUENT],
-                    &totals_.too_frequent);
+  too_frequent_.Add(metrics[HC_M_LOG_CHECKPOINTS_TOO_FREQUENT], &totals_.too_frequent);
   wal_.Add(metrics[HC_M_WAL_BYTES], &totals_.wal);
 }
 
@@ -110,8 +105,7 @@ void CheckpointStormMatcher::NoteSetting(const MatchInput& input) {
   if (server->max_wal_size_mb == max_wal_size_mb_) return;
   if (max_wal_size_mb_ != 0) {
     n_samples_ = 0;
-    old_cycle_bytes_ =
-        raised_ ? CycleBytes(static_cast<double>(max_wal_size_mb_)) : 0;
+    old_cycle_bytes_ = raised_ ? CycleBytes(static_cast<double>(max_wal_size_mb_)) : 0;
   }
   max_wal_size_mb_ = server->max_wal_size_mb;
 }
@@ -124,14 +118,12 @@ double CheckpointStormMatcher::WindowSeconds(const MatchInput& input) const {
 void CheckpointStormMatcher::Remember(const MatchInput& input) {
   const int64_t now = input.observation.mono_us;
   const int64_t window = static_cast<int64_t>(WindowSeconds(input) * 1e6);
-  while (n_samples_ > 1 &&
-         now - samples_[(first_ + 1) % kSamples].mono_us >= window) {
+  while (n_samples_ > 1 && now - samples_[(first_ + 1) % kSamples].mono_us >= window) {
     first_ = (first_ + 1) % kSamples;
     --n_samples_;
   }
   const size_t last = (first_ + n_samples_ + kSamples - 1) % kSamples;
-  if (n_samples_ != 0 &&
-      now - samples_[last].mono_us < window / static_cast<int64_t>(kSamples - 2)) {
+  if (n_samples_ != 0 && now - samples_[last].mono_us < window / static_cast<int64_t>(kSamples - 2)) {
     return;
   }
   if (n_samples_ == kSamples) {
@@ -160,12 +152,10 @@ bool CheckpointStormMatcher::ProvenCalm(const MatchInput& input) const {
   const Totals window = InWindow();
   const double cycles = window.wal / old_cycle_bytes_;
   return cycles >= input.thresholds.Get(kType, "verify_cycles") &&
-         window.requested <=
-             1 + input.thresholds.Get(kType, "clear_share") * cycles;
+         window.requested <= 1 + input.thresholds.Get(kType, "clear_share") * cycles;
 }
 
-bool CheckpointStormMatcher::Holds(const MatchInput& input,
-                                   const Totals& window) const {
+bool CheckpointStormMatcher::Holds(const MatchInput& input, const Totals& window) const {
   const Thresholds& limits = input.thresholds;
   const double all = window.timed + window.requested;
   const double share = all > 0 ? window.requested / all : 0;
@@ -176,8 +166,7 @@ bool CheckpointStormMatcher::Holds(const MatchInput& input,
   if (old_cycle_bytes_ > 0) {
     if (ProvenCalm(input)) return false;
     const int64_t age = input.observation.mono_us - samples_[first_].mono_us;
-    const bool whole =
-        static_cast<double>(age) >= WindowSeconds(input) * 1e6;
+    const bool whole = static_cast<double>(age) >= WindowSeconds(input) * 1e6;
     if (!whole) return true;  // not proven yet
   }
   return share > limits.Get(kType, "clear_share");
@@ -185,23 +174,16 @@ bool CheckpointStormMatcher::Holds(const MatchInput& input,
 
 // The new max_wal_size: twice the present one or what the WAL rate needs for a
 // checkpoint by time, within the disk.
-void CheckpointStormMatcher::Propose(const MatchInput& input,
-                                     const Totals& window,
-                                     Match* match) const {
+void CheckpointStormMatcher::Propose(const MatchInput& input, const Totals& window, Match* match) const {
   const hc_server& server = *input.observation.server;
   const double current = static_cast<double>(max_wal_size_mb_);
-  const double seconds = std::max(
-      1.0, static_cast<double>(input.observation.mono_us -
-                               samples_[first_].mono_us) / 1e6);
+  const double seconds =
+      std::max(1.0, static_cast<double>(input.observation.mono_us - samples_[first_].mono_us) / 1e6);
   const double rate = window.wal / kMiB / seconds;
-  const double need = rate * static_cast<double>(server.checkpoint_timeout_s) *
-                      kCompletion * kMargin;
-  const double free_mb =
-      static_cast<double>(server.wal_disk_free_bytes) / kMiB;
+  const double need = rate * static_cast<double>(server.checkpoint_timeout_s) * kCompletion * kMargin;
+  const double free_mb = static_cast<double>(server.wal_disk_free_bytes) / kMiB;
   const double cap =
-      server.wal_disk_free_bytes < 0
-          ? 0
-          : free_mb * input.thresholds.Get(kType, "max_wal_disk_share");
+      server.wal_disk_free_bytes < 0 ? 0 : free_mb * input.thresholds.Get(kType, "max_wal_disk_share");
   const double wanted = std::max(2 * current, std::ceil(need));
   const double value = std::floor(std::min(wanted, cap));
   const bool room = value >= kMargin * current;
@@ -217,35 +199,27 @@ void CheckpointStormMatcher::Propose(const MatchInput& input,
   match->params["value"] = Text("%.0f", value);
 }
 
-Match CheckpointStormMatcher::Describe(const MatchInput& input,
-                                       const Totals& window) const {
+Match CheckpointStormMatcher::Describe(const MatchInput& input, const Totals& window) const {
   const double all = window.timed + window.requested;
   const double share = all > 0 ? window.requested / all : 0;
-  Match match = NewMatch(
-      kType, "server", "max_wal_size",
-      Text("%.0f of %.0f checkpoints were requested", window.requested, all));
-  const double by_wal =
-      CausedByWal(window, static_cast<double>(max_wal_size_mb_));
+  Match match = NewMatch(kType, "server", "max_wal_size",
+                         Text("%.0f of %.0f checkpoints were requested", window.requested, all));
+  const double by_wal = CausedByWal(window, static_cast<double>(max_wal_size_mb_));
   const double by_hand = window.requested - by_wal;
   const double fewest = input.thresholds.Get(kType, "min_requested");
   // The requests that WAL explains must make a storm by themselves.
   const bool wal =
-      by_wal >= fewest &&
-      by_wal / (window.timed + by_wal) >
-          input.thresholds.Get(kType, "requested_share");
+      by_wal >= fewest && by_wal / (window.timed + by_wal) > input.thresholds.Get(kType, "requested_share");
   AddEvidence(&match, "requested_checkpoints_frequent", true,
               Text("%.0f %% of the checkpoints were requested", 100 * share));
   AddEvidence(&match, "wal_fills_max_wal_size", wal,
               Text("%.0f MB of WAL and max_wal_size = %lld MB explain %.0f of "
                    "the requests",
-                   window.wal / kMiB, static_cast<long long>(max_wal_size_mb_),
-                   by_wal));
-  AddEvidence(&match, "checkpoint_requests_by_hand",
-              by_hand > by_wal || (!wal && by_hand >= 1),
+                   window.wal / kMiB, static_cast<long long>(max_wal_size_mb_), by_wal));
+  AddEvidence(&match, "checkpoint_requests_by_hand", by_hand > by_wal || (!wal && by_hand >= 1),
               Text("%.0f requests came with little WAL before them", by_hand));
   const hc_server* server = input.observation.server;
-  const bool backup =
-      server != nullptr && (server->flags & HC_SERVER_BASE_BACKUP) != 0;
+  const bool backup = server != nullptr && (server->flags & HC_SERVER_BASE_BACKUP) != 0;
   AddEvidence(&match, "base_backup_running", backup,
               backup ? "a base backup is running" : "no base backup is running");
   match.values["requested"] = window.requested;
@@ -257,14 +231,11 @@ Match CheckpointStormMatcher::Describe(const MatchInput& input,
   return match;
 }
 
-void CheckpointStormMatcher::Run(const MatchInput& input,
-                                 std::vector<Match>* out) {
+void CheckpointStormMatcher::Run(const MatchInput& input, std::vector<Match>* out) {
   const double* metrics = input.observation.metrics;
-  const bool known = metrics != nullptr &&
-                     std::isfinite(metrics[HC_M_CHECKPOINTS_REQUESTED]) &&
+  const bool known = metrics != nullptr && std::isfinite(metrics[HC_M_CHECKPOINTS_REQUESTED]) &&
                      std::isfinite(metrics[HC_M_CHECKPOINTS_TIMED]) &&
-                     std::isfinite(metrics[HC_M_WAL_BYTES]) &&
-                     input.observation.server != nullptr;
+                     std::isfinite(metrics[HC_M_WAL_BYTES]) && input.observation.server != nullptr;
   if (!known) {
     if (raised_) out->push_back(HeldUnknown(match_));
     return;
@@ -294,8 +265,6 @@ void CheckpointStormMatcher::Run(const MatchInput& input,
 
 }  // namespace
 
-std::unique_ptr<Matcher> MakeCheckpointStormMatcher() {
-  return std::make_unique<CheckpointStormMatcher>();
-}
+std::unique_ptr<Matcher> MakeCheckpointStormMatcher() { return std::make_unique<CheckpointStormMatcher>(); }
 
 }  // namespace heal

@@ -30,12 +30,10 @@ class ConnectionExhaustionMatcher : public Matcher {
   void NoteRefusals(const MatchInput& input);
   void NoteNewSessions(const MatchInput& input, bool healthy);
   bool RefusedLately(const MatchInput& input) const;
-  Leak FindLeak(const MatchInput& input,
-                const std::vector<SessionGroup>& groups) const;
+  Leak FindLeak(const MatchInput& input, const std::vector<SessionGroup>& groups) const;
   Match Describe(const MatchInput& input, size_t clients, double used,
                  const std::vector<SessionGroup>& groups);
-  void AddLeak(const MatchInput& input, const Leak& leak, bool pileup,
-               Match* match);
+  void AddLeak(const MatchInput& input, const Leak& leak, bool pileup, Match* match);
   bool AddPileup(const MatchInput& input, Match* match) const;
   void AddRates(const MatchInput& input, Match* match) const;
 
@@ -56,8 +54,7 @@ class ConnectionExhaustionMatcher : public Matcher {
 };
 
 double MetricValue(const MatchInput& input, hc_metric_id id) {
-  return input.observation.metrics != nullptr ? input.observation.metrics[id]
-                                              : std::nan("");
+  return input.observation.metrics != nullptr ? input.observation.metrics[id] : std::nan("");
 }
 
 size_t CountClients(const hc_observation& observation) {
@@ -81,36 +78,31 @@ void ConnectionExhaustionMatcher::NoteRefusals(const MatchInput& input) {
 
 bool ConnectionExhaustionMatcher::RefusedLately(const MatchInput& input) const {
   if (refused_at_ == 0) return false;
-  const double quiet_s =
-      static_cast<double>(input.observation.mono_us - refused_at_) / 1e6;
+  const double quiet_s = static_cast<double>(input.observation.mono_us - refused_at_) / 1e6;
   return quiet_s < input.thresholds.Get(kType, "quiet_s");
 }
 
-void ConnectionExhaustionMatcher::NoteNewSessions(const MatchInput& input,
-                                                  bool healthy) {
+void ConnectionExhaustionMatcher::NoteNewSessions(const MatchInput& input, bool healthy) {
   if (input.observation.full_tick == 0) return;
   const double value = MetricValue(input, HC_M_SESSIONS_NEW);
   const int64_t now = input.observation.mono_us;
   session_rate_ = std::nan("");
   if (std::isfinite(value)) {
-    if (sessions_new_known_ && value >= sessions_new_ &&
-        now > sessions_new_at_) {
-      session_rate_ = (value - sessions_new_) * 1e6 /
-                      static_cast<double>(now - sessions_new_at_);
+    if (sessions_new_known_ && value >= sessions_new_ && now > sessions_new_at_) {
+      session_rate_ = (value - sessions_new_) * 1e6 / static_cast<double>(now - sessions_new_at_);
     }
     sessions_new_ = value;
     sessions_new_at_ = now;
     sessions_new_known_ = true;
   }
   if (!healthy || !std::isfinite(session_rate_)) return;
-  usual_rate_ = std::isfinite(usual_rate_)
-                    ? usual_rate_ + kUsualWeight * (session_rate_ - usual_rate_)
-                    : session_rate_;
+  usual_rate_ =
+      std::isfinite(usual_rate_) ? usual_rate_ + kUsualWeight * (session_rate_ - usual_rate_) : session_rate_;
 }
 
 // The group with the largest excess of long idle sessions over its usual size.
-Leak ConnectionExhaustionMatcher::FindLeak(
-    const MatchInput& input, const std::vector<SessionGroup>& groups) const {
+Leak ConnectionExhaustionMatcher::FindLeak(const MatchInput& input,
+                                           const std::vector<SessionGroup>& groups) const {
   const Thresholds& limits = input.thresholds;
   const double slots = input.observation.server->max_connections;
   Leak worst;
@@ -119,8 +111,7 @@ Leak ConnectionExhaustionMatcher::FindLeak(
     leak.group = &group;
     for (const hc_session* session : group.sessions) {
       if (session->state == HC_STATE_IDLE &&
-          input.clock.AgeSeconds(session->id.state_change) >=
-              limits.Get(kType, "leak_idle_s")) {
+          input.clock.AgeSeconds(session->id.state_change) >= limits.Get(kType, "leak_idle_s")) {
         leak.idle.push_back(session);
       }
     }
@@ -129,48 +120,39 @@ Leak ConnectionExhaustionMatcher::FindLeak(
       continue;
     }
     leak.usual = sizes_.Usual(group);
-    leak.excess = std::min(
-        idle, static_cast<double>(group.sessions.size()) -
-                  std::max(0.0, leak.usual));
+    leak.excess = std::min(idle, static_cast<double>(group.sessions.size()) - std::max(0.0, leak.usual));
     if (worst.group == nullptr || leak.excess > worst.excess) {
       worst = std::move(leak);
     }
   }
-  std::sort(worst.idle.begin(), worst.idle.end(),
-            [](const hc_session* a, const hc_session* b) {
-              return a->id.state_change != b->id.state_change
-                         ? a->id.state_change < b->id.state_change
-                         : a->id.pid < b->id.pid;
-            });
+  std::sort(worst.idle.begin(), worst.idle.end(), [](const hc_session* a, const hc_session* b) {
+    return a->id.state_change != b->id.state_change ? a->id.state_change < b->id.state_change
+                                                    : a->id.pid < b->id.pid;
+  });
   return worst;
 }
 
-bool ConnectionExhaustionMatcher::AddPileup(const MatchInput& input,
-                                            Match* match) const {
+bool ConnectionExhaustionMatcher::AddPileup(const MatchInput& input, Match* match) const {
   const hc_observation& observation = input.observation;
   if (observation.locks_known == 0) {
-    AddEvidence(match, "sessions_waiting_behind_locks", Truth::kUnknown,
-                "the lock waits are unknown");
+    AddEvidence(match, "sessions_waiting_behind_locks", Truth::kUnknown, "the lock waits are unknown");
     return true;  // cannot be ruled out
   }
   const Thresholds& limits = input.thresholds;
   double waiters = 0;
   for (uint32_t i = 0; i < observation.n_lock_waiters; ++i) {
-    const double waited =
-        input.clock.AgeSeconds(observation.lock_waiters[i].wait_start);
+    const double waited = input.clock.AgeSeconds(observation.lock_waiters[i].wait_start);
     waiters += waited >= limits.Get(kType, "pileup_wait_s") ? 1 : 0;
   }
   const double slots = observation.server->max_connections;
-  const bool pileup =
-      waiters >= std::max(1.0, limits.Get(kType, "pileup_share") * slots);
+  const bool pileup = waiters >= std::max(1.0, limits.Get(kType, "pileup_share") * slots);
   AddEvidence(match, "sessions_waiting_behind_locks", pileup,
               Text("%.0f sessions have been waiting behind locks", waiters));
   match->values["lock_waiters"] = waiters;
   return pileup;
 }
 
-void ConnectionExhaustionMatcher::AddRates(const MatchInput& input,
-                                           Match* match) const {
+void ConnectionExhaustionMatcher::AddRates(const MatchInput& input, Match* match) const {
   const Thresholds& limits = input.thresholds;
   if (!refusals_known_) {
     AddEvidence(match, "connections_refused", Truth::kUnknown,
@@ -181,21 +163,17 @@ void ConnectionExhaustionMatcher::AddRates(const MatchInput& input,
   }
   match->values["refused"] = new_refusals_;
   if (!std::isfinite(session_rate_) || !std::isfinite(usual_rate_)) {
-    AddEvidence(match, "new_session_rate_high", Truth::kUnknown,
-                "the rate of new sessions is unknown");
+    AddEvidence(match, "new_session_rate_high", Truth::kUnknown, "the rate of new sessions is unknown");
     return;
   }
-  const bool storm =
-      session_rate_ >= limits.Get(kType, "storm_rate") &&
-      session_rate_ >= limits.Get(kType, "storm_factor") * usual_rate_;
+  const bool storm = session_rate_ >= limits.Get(kType, "storm_rate") &&
+                     session_rate_ >= limits.Get(kType, "storm_factor") * usual_rate_;
   AddEvidence(match, "new_session_rate_high", storm,
-              Text("%.1f new sessions per second, usually %.1f", session_rate_,
-                   usual_rate_));
+              Text("%.1f new sessions per second, usually %.1f", session_rate_, usual_rate_));
   match->values["session_rate"] = session_rate_;
 }
 
-void ConnectionExhaustionMatcher::AddLeak(const MatchInput& input,
-                                          const Leak& leak, bool pileup,
+void ConnectionExhaustionMatcher::AddLeak(const MatchInput& input, const Leak& leak, bool pileup,
                                           Match* match) {
   static constexpr char kNode[] = "idle_sessions_of_one_application";
   if (leak.group == nullptr) {
@@ -205,9 +183,8 @@ void ConnectionExhaustionMatcher::AddLeak(const MatchInput& input,
     return;
   }
   const hc_session& any = *leak.group->any;
-  const std::string who =
-      Text("application \"%s\" of role %s from %s", any.application, any.role,
-           any.client_addr[0] != '\0' ? any.client_addr : "a local socket");
+  const std::string who = Text("application \"%s\" of role %s from %s", any.application, any.role,
+                               any.client_addr[0] != '\0' ? any.client_addr : "a local socket");
   if (leak.usual < 0) {
     AddEvidence(match, kNode, Truth::kUnknown,
                 Text("%s holds %zu idle sessions, but its usual number is not "
@@ -217,8 +194,8 @@ void ConnectionExhaustionMatcher::AddLeak(const MatchInput& input,
   }
   const bool leaks = leak.excess >= 1;
   AddEvidence(match, kNode, leaks,
-              Text("%s holds %zu long idle sessions, usually %.0f sessions",
-                   who.c_str(), leak.idle.size(), leak.usual));
+              Text("%s holds %zu long idle sessions, usually %.0f sessions", who.c_str(), leak.idle.size(),
+                   leak.usual));
   match->values["leak_idle"] = static_cast<double>(leak.idle.size());
   match->values["leak_usual"] = leak.usual;
   if (!leaks) return;
@@ -233,20 +210,15 @@ void ConnectionExhaustionMatcher::AddLeak(const MatchInput& input,
   for (size_t i = 0; i < leak.idle.size() && i < most; ++i) {
     match->targets.push_back(MakeTarget(*leak.idle[i], HC_GUARD_IDLE, 0));
   }
-  match->values["longest_idle_s"] =
-      input.clock.AgeSeconds(leak.idle.front()->id.state_change);
+  match->values["longest_idle_s"] = input.clock.AgeSeconds(leak.idle.front()->id.state_change);
 }
 
-Match ConnectionExhaustionMatcher::Describe(
-    const MatchInput& input, size_t clients, double used,
-    const std::vector<SessionGroup>& groups) {
+Match ConnectionExhaustionMatcher::Describe(const MatchInput& input, size_t clients, double used,
+                                            const std::vector<SessionGroup>& groups) {
   const int slots = input.observation.server->max_connections;
-  Match match = NewMatch(
-      kType, "server", "",
-      Text("%zu of %d connection slots of ordinary roles are used", clients,
-           slots));
-  AddEvidence(&match, "connection_slots_low",
-              used > input.thresholds.Get(kType, "clear"),
+  Match match = NewMatch(kType, "server", "",
+                         Text("%zu of %d connection slots of ordinary roles are used", clients, slots));
+  AddEvidence(&match, "connection_slots_low", used > input.thresholds.Get(kType, "clear"),
               Text("%.0f %% of the connection slots are used", 100 * used));
   const bool pileup = AddPileup(input, &match);
   AddRates(input, &match);
@@ -259,12 +231,10 @@ Match ConnectionExhaustionMatcher::Describe(
   return match;
 }
 
-void ConnectionExhaustionMatcher::Run(const MatchInput& input,
-                                      std::vector<Match>* out) {
+void ConnectionExhaustionMatcher::Run(const MatchInput& input, std::vector<Match>* out) {
   const hc_observation& observation = input.observation;
   NoteRefusals(input);
-  const bool known = observation.sessions_known != 0 &&
-                     observation.server != nullptr &&
+  const bool known = observation.sessions_known != 0 && observation.server != nullptr &&
                      observation.server->max_connections > 0;
   if (!known) {
     if (raised_) out->push_back(HeldUnknown(match_));
@@ -272,14 +242,12 @@ void ConnectionExhaustionMatcher::Run(const MatchInput& input,
   }
   const Thresholds& limits = input.thresholds;
   const size_t clients = CountClients(observation);
-  const double used = static_cast<double>(clients) /
-                      observation.server->max_connections;
+  const double used = static_cast<double>(clients) / observation.server->max_connections;
   const bool refused = RefusedLately(input);
   const bool above_clear = used > limits.Get(kType, "clear");
   // A refusal while slots are free is a role's or database's own limit.
-  const bool holds = raised_ ? above_clear || refused
-                             : used > limits.Get(kType, "used") ||
-                                   (refused && above_clear);
+  const bool holds =
+      raised_ ? above_clear || refused : used > limits.Get(kType, "used") || (refused && above_clear);
   const std::vector<SessionGroup> groups = GroupSessions(observation);
   const bool healthy = !holds && !above_clear;
   NoteNewSessions(input, healthy);

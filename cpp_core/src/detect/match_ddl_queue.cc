@@ -33,8 +33,7 @@ class DdlQueueMatcher : public Matcher {
     bool migration;
   };
 
-  std::vector<Request> FindRequests(const MatchInput& input,
-                                    const hc_lock& lock) const;
+  std::vector<Request> FindRequests(const MatchInput& input, const hc_lock& lock) const;
   bool Judge(const MatchInput& input, const hc_lock& lock, Match* match) const;
 
   std::map<Key, Match> held_;
@@ -45,38 +44,32 @@ bool IsMigration(const MatchInput& input, const hc_session& session) {
   if (server != nullptr && (server->flags & HC_SERVER_MIGRATION) != 0) {
     return true;
   }
-  return std::any_of(
-      std::begin(kMigrationTools), std::end(kMigrationTools),
-      [&](std::string_view tool) {
-        return Contains(session.application, tool) ||
-               Contains(session.role, tool);
-      });
+  return std::any_of(std::begin(kMigrationTools), std::end(kMigrationTools), [&](std::string_view tool) {
+    return Contains(session.application, tool) || Contains(session.role, tool);
+  });
 }
 
 // The clients' ACCESS EXCLUSIVE requests in this queue, in its order.
-std::vector<DdlQueueMatcher::Request> DdlQueueMatcher::FindRequests(
-    const MatchInput& input, const hc_lock& lock) const {
+std::vector<DdlQueueMatcher::Request> DdlQueueMatcher::FindRequests(const MatchInput& input,
+                                                                    const hc_lock& lock) const {
   std::vector<Request> requests;
   const hc_observation& observation = input.observation;
   for (uint32_t i = 0; i < lock.n_waiters; ++i) {
     if (lock.first_waiter + i >= observation.n_lock_waiters) break;
-    const hc_lock_waiter& waiter =
-        observation.lock_waiters[lock.first_waiter + i];
+    const hc_lock_waiter& waiter = observation.lock_waiters[lock.first_waiter + i];
     if (waiter.mode != kAccessExclusive) continue;
     const uint32_t index = input.graph->Find(waiter.pid);
     if (index == WaitGraph::kNone) continue;
     const WaitGraph::Party& party = input.graph->party(index);
     if (!IsWaitingDdl(party) || party.lock != &lock) continue;
     if ((party.session->flags & HC_SESSION_OWN) != 0) continue;
-    requests.push_back({index, QueuedBehind(observation, lock, i),
-                        input.clock.AgeSeconds(waiter.wait_start),
+    requests.push_back({index, QueuedBehind(observation, lock, i), input.clock.AgeSeconds(waiter.wait_start),
                         IsMigration(input, *party.session)});
   }
   return requests;
 }
 
-bool DdlQueueMatcher::Judge(const MatchInput& input, const hc_lock& lock,
-                            Match* match) const {
+bool DdlQueueMatcher::Judge(const MatchInput& input, const hc_lock& lock, Match* match) const {
   const std::vector<Request> requests = FindRequests(input, lock);
   if (requests.empty()) return false;
   const Thresholds& limits = input.thresholds;
@@ -84,8 +77,7 @@ bool DdlQueueMatcher::Judge(const MatchInput& input, const hc_lock& lock,
   const bool held = before != held_.end();
   const Request& head = requests.front();
   const double wait_s =
-      limits.Get(kType, "wait_s") +
-      (head.migration ? limits.Get(kType, "migration_grace_s") : 0);
+      limits.Get(kType, "wait_s") + (head.migration ? limits.Get(kType, "migration_grace_s") : 0);
   if (!(head.behind >= limits.Get(kType, held ? "clear_queue" : "queue"))) {
     return false;
   }
@@ -93,29 +85,23 @@ bool DdlQueueMatcher::Judge(const MatchInput& input, const hc_lock& lock,
 
   const WaitGraph::Party& party = input.graph->party(head.party);
   const hc_session& session = *party.session;
-  *match = NewMatch(
-      kType, Text("%u/%u", lock.database_oid, lock.relation_oid), lock.name,
-      Text("process %d waits for ACCESS EXCLUSIVE on %s for %.1f s and %u "
-           "sessions are queued behind it",
-           session.id.pid, lock.name, head.waited_s, head.behind));
+  *match = NewMatch(kType, Text("%u/%u", lock.database_oid, lock.relation_oid), lock.name,
+                    Text("process %d waits for ACCESS EXCLUSIVE on %s for %.1f s and %u "
+                         "sessions are queued behind it",
+                         session.id.pid, lock.name, head.waited_s, head.behind));
   match->database = session.database;
   match->database_oid = lock.database_oid;
   match->relation_oid = lock.relation_oid;
   match->certain = true;
-  match->since_us =
-      held ? before->second.since_us
-           : input.clock.now_us() -
-                 static_cast<int64_t>((head.waited_s - wait_s) * 1e6);
+  match->since_us = held ? before->second.since_us
+                         : input.clock.now_us() - static_cast<int64_t>((head.waited_s - wait_s) * 1e6);
   AddEvidence(match, "ddl_heads_lock_queue", true,
-              Text("process %d (%s) heads the queue of %s", session.id.pid,
-                   session.query, lock.name));
-  AddEvidence(match, "lock_waiters", true,
-              Text("%u sessions are queued behind it", head.behind));
+              Text("process %d (%s) heads the queue of %s", session.id.pid, session.query, lock.name));
+  AddEvidence(match, "lock_waiters", true, Text("%u sessions are queued behind it", head.behind));
   AddHolderEvidence(input, {head.party}, match);
   for (const Request& request : requests) {
     match->targets.push_back(
-        MakeTarget(*input.graph->party(request.party).session,
-                   HC_GUARD_WAITING_LOCK, lock.relation_oid));
+        MakeTarget(*input.graph->party(request.party).session, HC_GUARD_WAITING_LOCK, lock.relation_oid));
   }
   match->params["relation"] = lock.name;
   match->params["pid"] = std::to_string(session.id.pid);
@@ -148,8 +134,6 @@ void DdlQueueMatcher::Run(const MatchInput& input, std::vector<Match>* out) {
 
 }  // namespace
 
-std::unique_ptr<Matcher> MakeDdlQueueMatcher() {
-  return std::make_unique<DdlQueueMatcher>();
-}
+std::unique_ptr<Matcher> MakeDdlQueueMatcher() { return std::make_unique<DdlQueueMatcher>(); }
 
 }  // namespace heal

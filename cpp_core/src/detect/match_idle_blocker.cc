@@ -25,8 +25,8 @@ struct Blocked {
   std::vector<uint32_t> victims;
   uint32_t depth = 0;
   int64_t longest_us = 0;
-  bool behind_ddl = false;       // a waiting DDL with a queue was left out
-  uint32_t relation_oid = 0;     // of the longest waiter
+  bool behind_ddl = false;    // a waiting DDL with a queue was left out
+  uint32_t relation_oid = 0;  // of the longest waiter
   const char* what = "";
 };
 
@@ -50,8 +50,7 @@ Blocked FindBlocked(const MatchInput& input, uint32_t root) {
       if (party.session->kind == HC_BACKEND_AUTOVACUUM_WORKER) return false;
     }
     const bool heads_queue =
-        IsWaitingDdl(party) && QueuedBehind(input.observation, *party.lock,
-                                            party.position) >= queue;
+        IsWaitingDdl(party) && QueuedBehind(input.observation, *party.lock, party.position) >= queue;
     blocked.behind_ddl |= heads_queue;
     return !heads_queue;
   };
@@ -69,33 +68,29 @@ Blocked FindBlocked(const MatchInput& input, uint32_t root) {
   return blocked;
 }
 
-Match Describe(const MatchInput& input, const hc_session& session,
-               const Blocked& blocked, double idle_s) {
+Match Describe(const MatchInput& input, const hc_session& session, const Blocked& blocked, double idle_s) {
   const double waited_s = static_cast<double>(blocked.longest_us) / 1e6;
   const size_t waiters = blocked.victims.size();
-  Match match = NewMatch(
-      kType,
-      Text("%d/%lld/%lld", session.id.pid,
-           static_cast<long long>(session.id.backend_start),
-           static_cast<long long>(session.id.xact_start)),
-      Text("pid %d (%s@%s)", session.id.pid, session.role, session.database),
-      Text("process %d is idle in transaction for %.0f s and blocks %zu "
-           "sessions, the longest for %.0f s",
-           session.id.pid, idle_s, waiters, waited_s));
+  Match match =
+      NewMatch(kType,
+               Text("%d/%lld/%lld", session.id.pid, static_cast<long long>(session.id.backend_start),
+                    static_cast<long long>(session.id.xact_start)),
+               Text("pid %d (%s@%s)", session.id.pid, session.role, session.database),
+               Text("process %d is idle in transaction for %.0f s and blocks %zu "
+                    "sessions, the longest for %.0f s",
+                    session.id.pid, idle_s, waiters, waited_s));
   match.database = session.database;
   match.database_oid = session.database_oid;
   match.relation_oid = blocked.relation_oid;
   match.certain = true;
-  AddEvidence(&match, "lock_waiters", true,
-              Text("%zu sessions wait for locks, the longest for %.0f s on %s",
-                   waiters, waited_s, blocked.what));
+  AddEvidence(
+      &match, "lock_waiters", true,
+      Text("%zu sessions wait for locks, the longest for %.0f s on %s", waiters, waited_s, blocked.what));
   AddHolderEvidence(input, blocked.victims, &match);
   AddEvidence(&match, "ddl_heads_lock_queue", blocked.behind_ddl,
-              blocked.behind_ddl
-                  ? "a waiting ACCESS EXCLUSIVE request has a queue of its own"
-                  : "no waiting ACCESS EXCLUSIVE request heads a queue");
-  match.targets.push_back(
-      MakeTarget(session, HC_GUARD_IDLE_IN_TRANSACTION, 0));
+              blocked.behind_ddl ? "a waiting ACCESS EXCLUSIVE request has a queue of its own"
+                                 : "no waiting ACCESS EXCLUSIVE request heads a queue");
+  match.targets.push_back(MakeTarget(session, HC_GUARD_IDLE_IN_TRANSACTION, 0));
   match.params["pid"] = std::to_string(session.id.pid);
   match.params["role"] = session.role;
   match.params["database"] = session.database;
@@ -113,16 +108,14 @@ Match Describe(const MatchInput& input, const hc_session& session,
 // Since when both limits are exceeded.
 int64_t Since(const MatchInput& input, const Blocked& blocked, double idle_s) {
   const double over_idle = idle_s - input.thresholds.Get(kType, "idle_s");
-  const double over_wait = static_cast<double>(blocked.longest_us) / 1e6 -
-                           input.thresholds.Get(kType, "wait_s");
+  const double over_wait =
+      static_cast<double>(blocked.longest_us) / 1e6 - input.thresholds.Get(kType, "wait_s");
   const double over = std::max(0.0, std::min(over_idle, over_wait));
   return input.clock.now_us() - static_cast<int64_t>(over * 1e6);
 }
 
 bool DeeperFirst(const Match& a, const Match& b) {
-  const auto value = [](const Match& m, const char* name) {
-    return m.values.at(name);
-  };
+  const auto value = [](const Match& m, const char* name) { return m.values.at(name); };
   if (value(a, "depth") != value(b, "depth")) {
     return value(a, "depth") > value(b, "depth");
   }
@@ -141,8 +134,7 @@ void IdleBlockerMatcher::Run(const MatchInput& input, std::vector<Match>* out) {
   for (const uint32_t root : input.graph->roots()) {
     if (now.size() == kMost) break;
     const hc_session* session = input.graph->party(root).session;
-    if (session == nullptr || session->kind != HC_BACKEND_CLIENT ||
-        (session->flags & HC_SESSION_OWN) != 0 ||
+    if (session == nullptr || session->kind != HC_BACKEND_CLIENT || (session->flags & HC_SESSION_OWN) != 0 ||
         !IsIdleInTransaction(*session)) {
       continue;
     }
@@ -151,12 +143,10 @@ void IdleBlockerMatcher::Run(const MatchInput& input, std::vector<Match>* out) {
     const Blocked blocked = FindBlocked(input, root);
     if (blocked.victims.empty()) continue;
     const auto before = held_.find(KeyOf(*session));
-    const double limit = input.thresholds.Get(
-        kType, before == held_.end() ? "wait_s" : "clear_wait_s");
+    const double limit = input.thresholds.Get(kType, before == held_.end() ? "wait_s" : "clear_wait_s");
     if (!(static_cast<double>(blocked.longest_us) / 1e6 >= limit)) continue;
     Match match = Describe(input, *session, blocked, idle_s);
-    match.since_us = before == held_.end() ? Since(input, blocked, idle_s)
-                                           : before->second.since_us;
+    match.since_us = before == held_.end() ? Since(input, blocked, idle_s) : before->second.since_us;
     now.emplace(KeyOf(*session), std::move(match));
   }
   held_ = std::move(now);
@@ -168,8 +158,6 @@ void IdleBlockerMatcher::Run(const MatchInput& input, std::vector<Match>* out) {
 
 }  // namespace
 
-std::unique_ptr<Matcher> MakeIdleBlockerMatcher() {
-  return std::make_unique<IdleBlockerMatcher>();
-}
+std::unique_ptr<Matcher> MakeIdleBlockerMatcher() { return std::make_unique<IdleBlockerMatcher>(); }
 
 }  // namespace heal

@@ -41,14 +41,12 @@ int64_t ChangedRows(const hc_table& table) {
   return table.mod_since_analyze;
 }
 
-Match Describe(const MatchInput& input, const hc_table& table,
-               int64_t changed) {
+Match Describe(const MatchInput& input, const hc_table& table, int64_t changed) {
   const std::string name = std::string(table.schema) + "." + table.name;
   Match match = NewMatch(
       kType, Text("%u/%u", table.database_oid, table.relation_oid), name,
-      Text("%lld rows of %s changed since its last analyze, it has %lld",
-           static_cast<long long>(changed), name.c_str(),
-           static_cast<long long>(table.live_tuples)));
+      Text("%lld rows of %s changed since its last analyze, it has %lld", static_cast<long long>(changed),
+           name.c_str(), static_cast<long long>(table.live_tuples)));
   match.database = table.database;
   match.database_oid = table.database_oid;
   match.relation_oid = table.relation_oid;
@@ -65,8 +63,7 @@ Match Describe(const MatchInput& input, const hc_table& table,
   AddAutovacuumEvidence(input, &match);
   const bool busy = (table.flags & HC_TABLE_BUSY) != 0;
   AddEvidence(&match, "table_busy", busy,
-              busy ? "maintenance runs on the table"
-                   : "no maintenance runs on the table");
+              busy ? "maintenance runs on the table" : "no maintenance runs on the table");
   match.params["relation"] = table.qualified;
   match.params["schema"] = table.schema;
   match.params["table"] = table.name;
@@ -77,32 +74,24 @@ Match Describe(const MatchInput& input, const hc_table& table,
   match.values["partitioned"] = parent ? 1 : 0;
   match.values["last_analyze"] = static_cast<double>(table.last_analyze);
   match.values["too_large"] =
-      static_cast<double>(table.bytes) >
-              input.thresholds.Get(kType, "max_bytes")
-          ? 1
-          : 0;
+      static_cast<double>(table.bytes) > input.thresholds.Get(kType, "max_bytes") ? 1 : 0;
   return match;
 }
 
-void StaleStatisticsMatcher::LookAt(const MatchInput& input, const Look& look,
-                                    const hc_table& table) {
+void StaleStatisticsMatcher::LookAt(const MatchInput& input, const Look& look, const hc_table& table) {
   if ((table.flags & (HC_TABLE_SYSTEM | HC_TABLE_TEMPORARY)) != 0) return;
   const Thresholds& limits = input.thresholds;
   const int64_t changed = ChangedRows(table);
   const double live = static_cast<double>(table.live_tuples);
   const auto above = [&](const char* share) {
     return static_cast<double>(changed) >
-           std::max(limits.Get(kType, "min_rows"),
-                    limits.Get(kType, share) * live);
+           std::max(limits.Get(kType, "min_rows"), limits.Get(kType, share) * live);
   };
   Suspect* suspect = suspects_.Find(table.database_oid, table.relation_oid);
   // Fewer changed rows: it was analyzed, truncated or its counters were reset.
-  const bool fresh = suspect != nullptr &&
-                     (changed < suspect->changed ||
-                      table.last_analyze != suspect->last_analyze);
-  const bool over = above(suspect != nullptr && suspect->raised && !fresh
-                              ? "clear_share"
-                              : "share");
+  const bool fresh =
+      suspect != nullptr && (changed < suspect->changed || table.last_analyze != suspect->last_analyze);
+  const bool over = above(suspect != nullptr && suspect->raised && !fresh ? "clear_share" : "share");
   if (!over) {
     if (suspect != nullptr) {
       suspects_.Forget(table.database_oid, table.relation_oid);
@@ -130,8 +119,7 @@ void StaleStatisticsMatcher::LookAt(const MatchInput& input, const Look& look,
   suspect->match.since_us = suspect->since;
 }
 
-void StaleStatisticsMatcher::Run(const MatchInput& input,
-                                 std::vector<Match>* out) {
+void StaleStatisticsMatcher::Run(const MatchInput& input, std::vector<Match>* out) {
   suspects_.BeginLooks();
   for (uint32_t i = 0; i < input.observation.n_tables; ++i) {
     const hc_table& table = input.observation.tables[i];
@@ -146,8 +134,6 @@ void StaleStatisticsMatcher::Run(const MatchInput& input,
 
 }  // namespace
 
-std::unique_ptr<Matcher> MakeStaleStatisticsMatcher() {
-  return std::make_unique<StaleStatisticsMatcher>();
-}
+std::unique_ptr<Matcher> MakeStaleStatisticsMatcher() { return std::make_unique<StaleStatisticsMatcher>(); }
 
 }  // namespace heal

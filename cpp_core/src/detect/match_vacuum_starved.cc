@@ -41,32 +41,29 @@ class VacuumStarvedMatcher : public Matcher {
 // reset and count from zero again.
 double LiveRows(const hc_table& table) {
   const int64_t by_size = table.bytes / kBytesPerRow - table.dead_tuples;
-  return static_cast<double>(
-      std::max<int64_t>({table.live_tuples, by_size, 1}));
+  return static_cast<double>(std::max<int64_t>({table.live_tuples, by_size, 1}));
 }
 
 Match Describe(const MatchInput& input, const hc_table& table, int rises) {
   const std::string name = std::string(table.schema) + "." + table.name;
   const double dead = static_cast<double>(table.dead_tuples);
   const double share = dead / LiveRows(table);
-  Match match = NewMatch(
-      kType, Text("%u/%u", table.database_oid, table.relation_oid), name,
-      Text("%s has %.0f dead rows, %.0f %% of its live rows", name.c_str(),
-           dead, 100 * share));
+  Match match =
+      NewMatch(kType, Text("%u/%u", table.database_oid, table.relation_oid), name,
+               Text("%s has %.0f dead rows, %.0f %% of its live rows", name.c_str(), dead, 100 * share));
   match.database = table.database;
   match.database_oid = table.database_oid;
   match.relation_oid = table.relation_oid;
   AddEvidence(&match, "dead_tuples_growing", rises > 1,
               Text("dead rows rose in %d inspections in a row", rises));
   const bool off = (table.flags & HC_TABLE_AUTOVACUUM_OFF) != 0;
-  AddEvidence(&match, "autovacuum_disabled_on_table", off,
-              off ? "the table's options switch autovacuum off"
-                  : "autovacuum is not switched off for the table");
+  AddEvidence(
+      &match, "autovacuum_disabled_on_table", off,
+      off ? "the table's options switch autovacuum off" : "autovacuum is not switched off for the table");
   AddAutovacuumEvidence(input, &match);
   const bool busy = (table.flags & HC_TABLE_BUSY) != 0;
   AddEvidence(&match, "table_busy", busy,
-              busy ? "maintenance runs on the table"
-                   : "no maintenance runs on the table");
+              busy ? "maintenance runs on the table" : "no maintenance runs on the table");
   match.params["relation"] = table.qualified;
   match.params["schema"] = table.schema;
   match.params["table"] = table.name;
@@ -81,20 +78,16 @@ Match Describe(const MatchInput& input, const hc_table& table, int rises) {
   return match;
 }
 
-void VacuumStarvedMatcher::LookAt(const MatchInput& input, const Look& look,
-                                  const hc_table& table) {
-  if ((table.flags & (HC_TABLE_SYSTEM | HC_TABLE_TEMPORARY |
-                      HC_TABLE_PARTITIONED)) != 0) {
+void VacuumStarvedMatcher::LookAt(const MatchInput& input, const Look& look, const hc_table& table) {
+  if ((table.flags & (HC_TABLE_SYSTEM | HC_TABLE_TEMPORARY | HC_TABLE_PARTITIONED)) != 0) {
     return;
   }
   const Thresholds& limits = input.thresholds;
   const double dead = static_cast<double>(table.dead_tuples);
   Suspect* suspect = suspects_.Find(table.database_oid, table.relation_oid);
   const bool raised = suspect != nullptr && suspect->raised;
-  const bool many =
-      dead > limits.Get(kType, raised ? "clear_share" : "dead_share") *
-                 LiveRows(table) ||
-      dead > limits.Get(kType, raised ? "clear_rows" : "dead_rows");
+  const bool many = dead > limits.Get(kType, raised ? "clear_share" : "dead_share") * LiveRows(table) ||
+                    dead > limits.Get(kType, raised ? "clear_rows" : "dead_rows");
   if (!many || !(dead >= limits.Get(kType, "min_dead_rows"))) {
     if (suspect != nullptr) {
       suspects_.Forget(table.database_oid, table.relation_oid);
@@ -113,8 +106,7 @@ void VacuumStarvedMatcher::LookAt(const MatchInput& input, const Look& look,
   suspect->seen = true;
   suspect->rises = std::min(suspect->rises + 1, 1 << 20);
   suspect->dead = table.dead_tuples;
-  suspect->last_look_mono =
-      suspect->look_mono != 0 ? suspect->look_mono : input.observation.mono_us;
+  suspect->last_look_mono = suspect->look_mono != 0 ? suspect->look_mono : input.observation.mono_us;
   suspect->look_mono = input.observation.mono_us;
   const bool busy = (table.flags & HC_TABLE_BUSY) != 0;
   if (suspect->rises >= limits.Get(kType, "samples") && !busy) {
@@ -125,8 +117,7 @@ void VacuumStarvedMatcher::LookAt(const MatchInput& input, const Look& look,
   suspect->match.since_us = suspect->since;
 }
 
-void VacuumStarvedMatcher::Run(const MatchInput& input,
-                               std::vector<Match>* out) {
+void VacuumStarvedMatcher::Run(const MatchInput& input, std::vector<Match>* out) {
   horizon_.Observe(input);
   suspects_.BeginLooks();
   for (uint32_t i = 0; i < input.observation.n_tables; ++i) {
@@ -145,8 +136,6 @@ void VacuumStarvedMatcher::Run(const MatchInput& input,
 
 }  // namespace
 
-std::unique_ptr<Matcher> MakeVacuumStarvedMatcher() {
-  return std::make_unique<VacuumStarvedMatcher>();
-}
+std::unique_ptr<Matcher> MakeVacuumStarvedMatcher() { return std::make_unique<VacuumStarvedMatcher>(); }
 
 }  // namespace heal

@@ -10,9 +10,7 @@
 namespace heal {
 namespace {
 
-char Lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
+char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 bool SameLetter(char a, char b) { return Lower(a) == Lower(b); }
 
@@ -24,9 +22,8 @@ std::string Name(const WaitGraph::Party& party) {
 }  // namespace
 
 const Look* MatchInput::FindLook(uint32_t database_oid) const {
-  const auto at = std::lower_bound(
-      looks.begin(), looks.end(), database_oid,
-      [](const Look& look, uint32_t oid) { return look.database_oid < oid; });
+  const auto at = std::lower_bound(looks.begin(), looks.end(), database_oid,
+                                   [](const Look& look, uint32_t oid) { return look.database_oid < oid; });
   return at != looks.end() && at->database_oid == database_oid ? &*at : nullptr;
 }
 
@@ -49,8 +46,8 @@ std::string Text(const char* format, ...) {
   return text;
 }
 
-Match NewMatch(std::string_view failure_type, const std::string& key,
-               const std::string& subject, const std::string& why) {
+Match NewMatch(std::string_view failure_type, const std::string& key, const std::string& subject,
+               const std::string& why) {
   Match match;
   match.failure_type = failure_type;
   match.subject = subject;
@@ -68,14 +65,11 @@ void AddEvidence(Match* match, const char* node, Truth truth, std::string why) {
   match->evidence.push_back({node, truth, std::move(why)});
 }
 
-void AddEvidence(Match* match, const char* node, bool present,
-                 std::string why) {
-  AddEvidence(match, node, present ? Truth::kPresent : Truth::kAbsent,
-              std::move(why));
+void AddEvidence(Match* match, const char* node, bool present, std::string why) {
+  AddEvidence(match, node, present ? Truth::kPresent : Truth::kAbsent, std::move(why));
 }
 
-Target MakeTarget(const hc_session& session, hc_signal_guard guard,
-                  uint32_t relation_oid) {
+Target MakeTarget(const hc_session& session, hc_signal_guard guard, uint32_t relation_oid) {
   Target target;
   target.id = session.id;
   target.guard = guard;
@@ -96,23 +90,20 @@ bool IsIdleInTransaction(const hc_session& session) {
 }
 
 bool StartsWith(std::string_view text, std::string_view prefix) {
-  return text.size() >= prefix.size() &&
-         std::equal(prefix.begin(), prefix.end(), text.begin(), SameLetter);
+  return text.size() >= prefix.size() && std::equal(prefix.begin(), prefix.end(), text.begin(), SameLetter);
 }
 
 bool Contains(std::string_view text, std::string_view part) {
-  return std::search(text.begin(), text.end(), part.begin(), part.end(),
-                     SameLetter) != text.end();
+  return std::search(text.begin(), text.end(), part.begin(), part.end(), SameLetter) != text.end();
 }
 
 bool IsWaitingDdl(const WaitGraph::Party& party) {
   return party.lock != nullptr && party.lock->kind == HC_LOCK_RELATION &&
-         party.request->mode == kAccessExclusive &&
-         party.session != nullptr && party.session->kind == HC_BACKEND_CLIENT;
+         party.request->mode == kAccessExclusive && party.session != nullptr &&
+         party.session->kind == HC_BACKEND_CLIENT;
 }
 
-uint32_t QueuedBehind(const hc_observation& observation, const hc_lock& lock,
-                      uint32_t position) {
+uint32_t QueuedBehind(const hc_observation& observation, const hc_lock& lock, uint32_t position) {
   uint32_t granted = 0;
   for (uint32_t i = 0; i < lock.n_holders; ++i) {
     if (lock.first_holder + i >= observation.n_lock_holders) break;
@@ -128,8 +119,7 @@ uint32_t QueuedBehind(const hc_observation& observation, const hc_lock& lock,
   return behind;
 }
 
-void AddHolderEvidence(const MatchInput& input,
-                       const std::vector<uint32_t>& waiters, Match* match) {
+void AddHolderEvidence(const MatchInput& input, const std::vector<uint32_t>& waiters, Match* match) {
   struct Kind {
     const char* node;
     const char* what;
@@ -144,8 +134,7 @@ void AddHolderEvidence(const MatchInput& input,
       {"holder_active_statement", "running a statement", 0, ""},
       {"holder_prepared_transaction", "prepared", 0, ""},
       {"holder_walsender", "a replication connection", 0, ""},
-      {"anti_wraparound_vacuum_holds_lock",
-       "an autovacuum to prevent wraparound", 0, ""},
+      {"anti_wraparound_vacuum_holds_lock", "an autovacuum to prevent wraparound", 0, ""},
   };
   bool unseen = false;  // a holder that is no known session: cannot tell
   for (const uint32_t index : input.graph->RootsOf(waiters)) {
@@ -168,14 +157,11 @@ void AddHolderEvidence(const MatchInput& input,
   for (const Kind& kind : kinds) {
     if (kind.count != 0) {
       AddEvidence(match, kind.node, true,
-                  Text("%s at the root of the waiting sessions is %s",
-                       kind.who.c_str(), kind.what));
+                  Text("%s at the root of the waiting sessions is %s", kind.who.c_str(), kind.what));
     } else if (unseen) {
-      AddEvidence(match, kind.node, Truth::kUnknown,
-                  "a lock holder is not among the known sessions");
+      AddEvidence(match, kind.node, Truth::kUnknown, "a lock holder is not among the known sessions");
     } else {
-      AddEvidence(match, kind.node, false,
-                  Text("no lock holder at the root is %s", kind.what));
+      AddEvidence(match, kind.node, false, Text("no lock holder at the root is %s", kind.what));
     }
   }
 }
@@ -185,16 +171,13 @@ void AddAutovacuumEvidence(const MatchInput& input, Match* match) {
                           ? input.observation.metrics[HC_M_AUTOVACUUM_WORKERS]
                           : std::nan("");
   const hc_server* server = input.observation.server;
-  if (!std::isfinite(busy) || server == nullptr ||
-      server->autovacuum_max_workers <= 0) {
+  if (!std::isfinite(busy) || server == nullptr || server->autovacuum_max_workers <= 0) {
     AddEvidence(match, "autovacuum_workers_busy", Truth::kUnknown,
                 "the number of running autovacuum workers is unknown");
     return;
   }
-  AddEvidence(match, "autovacuum_workers_busy",
-              busy >= server->autovacuum_max_workers,
-              Text("%.0f of %d autovacuum workers are running", busy,
-                   server->autovacuum_max_workers));
+  AddEvidence(match, "autovacuum_workers_busy", busy >= server->autovacuum_max_workers,
+              Text("%.0f of %d autovacuum workers are running", busy, server->autovacuum_max_workers));
 }
 
 Match HeldUnknown(const Match& match) {

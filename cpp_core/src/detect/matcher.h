@@ -30,8 +30,8 @@ struct MatchInput {
   const WallClock& clock;
   // nullptr when locks or sessions are unknown: then nothing is judged by them.
   const WaitGraph* graph = nullptr;
-  std::vector<Look> looks;           // by database_oid
-  std::vector<uint32_t> forgotten;   // databases not looked at for too long
+  std::vector<Look> looks;          // by database_oid
+  std::vector<uint32_t> forgotten;  // databases not looked at for too long
 
   const Look* FindLook(uint32_t database_oid) const;
 };
@@ -53,19 +53,17 @@ std::unique_ptr<Matcher> MakeConnectionExhaustionMatcher();  // R04
 // ---- shared by the matchers ----
 
 // printf into a string.
-std::string Text(const char* format, ...)
-    __attribute__((format(printf, 1, 2)));
+std::string Text(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
 // A match with the catalogue's component, category and severity, the symptom
 // as first evidence, and component/type/key as fingerprint.
-Match NewMatch(std::string_view failure_type, const std::string& key,
-               const std::string& subject, const std::string& why);
+Match NewMatch(std::string_view failure_type, const std::string& key, const std::string& subject,
+               const std::string& why);
 
 void AddEvidence(Match* match, const char* node, Truth truth, std::string why);
 void AddEvidence(Match* match, const char* node, bool present, std::string why);
 
-Target MakeTarget(const hc_session& session, hc_signal_guard guard,
-                  uint32_t relation_oid);
+Target MakeTarget(const hc_session& session, hc_signal_guard guard, uint32_t relation_oid);
 
 bool IsIdleInTransaction(const hc_session& session);
 
@@ -75,15 +73,13 @@ bool Contains(std::string_view text, std::string_view part);
 
 // Requests of the queue behind position that the request there alone holds up:
 // weaker than ACCESS EXCLUSIVE and compatible with all that is granted.
-uint32_t QueuedBehind(const hc_observation& observation, const hc_lock& lock,
-                      uint32_t position);
+uint32_t QueuedBehind(const hc_observation& observation, const hc_lock& lock, uint32_t position);
 
 // Is this party a client's waiting ACCESS EXCLUSIVE request on a relation?
 bool IsWaitingDdl(const WaitGraph::Party& party);
 
 // Who is at the root of these waiters: evidence for the holder_* nodes.
-void AddHolderEvidence(const MatchInput& input,
-                       const std::vector<uint32_t>& waiters, Match* match);
+void AddHolderEvidence(const MatchInput& input, const std::vector<uint32_t>& waiters, Match* match);
 
 // Are all autovacuum workers at work? Unknown where the metric is.
 void AddAutovacuumEvidence(const MatchInput& input, Match* match);

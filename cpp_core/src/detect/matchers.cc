@@ -13,15 +13,13 @@ constexpr size_t kMostDatabases = 10000;
 constexpr size_t kMostOwnActions = 1024;
 
 bool IsExempt(const Target& target, const std::vector<Exemption>& exempt) {
-  return std::any_of(
-      exempt.begin(), exempt.end(), [&](const Exemption& exemption) {
-        if (exemption.scope == "role") return exemption.subject == target.role;
-        if (exemption.scope == "application") {
-          return exemption.subject == target.application;
-        }
-        return exemption.scope == "database" &&
-               exemption.subject == target.database;
-      });
+  return std::any_of(exempt.begin(), exempt.end(), [&](const Exemption& exemption) {
+    if (exemption.scope == "role") return exemption.subject == target.role;
+    if (exemption.scope == "application") {
+      return exemption.subject == target.application;
+    }
+    return exemption.scope == "database" && exemption.subject == target.database;
+  });
 }
 
 }  // namespace
@@ -39,41 +37,31 @@ FailureMatchers::FailureMatchers() {
 FailureMatchers::~FailureMatchers() = default;
 
 // A look is new when inspected_at differs from the one reported before.
-void FailureMatchers::FindLooks(const hc_observation& observation,
-                                MatchInput* input) {
+void FailureMatchers::FindLooks(const hc_observation& observation, MatchInput* input) {
   for (uint32_t i = 0; i < observation.n_inspections; ++i) {
     const hc_inspection& inspection = observation.inspections[i];
     const auto known = seen_.find(inspection.database_oid);
     if (known == seen_.end()) {
       if (seen_.size() >= kMostDatabases) continue;
-      seen_[inspection.database_oid] = {inspection.inspected_at,
-                                        observation.mono_us, 0};
+      seen_[inspection.database_oid] = {inspection.inspected_at, observation.mono_us, 0, false};
     } else {
       Seen& seen = known->second;
       if (seen.inspected_at == inspection.inspected_at) continue;
-      seen = {inspection.inspected_at, observation.mono_us,
-              observation.mono_us - seen.mono_us};
+      seen = {inspection.inspected_at, observation.mono_us, observation.mono_us - seen.mono_us, false};
     }
-    input->looks.push_back({inspection.database_oid, inspection.inspected_at,
-                            inspection.complete != 0});
+    input->looks.push_back({inspection.database_oid, inspection.inspected_at, inspection.complete != 0});
   }
   std::sort(input->looks.begin(), input->looks.end(),
-            [](const Look& a, const Look& b) {
-              return a.database_oid < b.database_oid;
-            });
-  for (auto at = seen_.begin(); at != seen_.end();) {
-    const int64_t limit = std::max(kForgetUs, 3 * at->second.gap_us);
-    if (observation.mono_us - at->second.mono_us > limit) {
-      input->forgotten.push_back(at->first);
-      at = seen_.erase(at);
-    } else {
-      ++at;
-    }
+            [](const Look& a, const Look& b) { return a.database_oid < b.database_oid; });
+  for (auto& [database, seen] : seen_) {
+    const int64_t limit = std::max(kForgetUs, 3 * seen.gap_us);
+    const bool old = observation.mono_us - seen.mono_us > limit;
+    if (old && !seen.forgotten) input->forgotten.push_back(database);
+    seen.forgotten = old;
   }
 }
 
-std::vector<Match> FailureMatchers::Run(const hc_observation& observation,
-                                        const Thresholds& thresholds,
+std::vector<Match> FailureMatchers::Run(const hc_observation& observation, const Thresholds& thresholds,
                                         const std::vector<Exemption>& exempt) {
   clock_.Observe(observation.now_us, observation.mono_us);
   MatchInput input{observation, thresholds, clock_, nullptr, {}, {}};
@@ -89,24 +77,20 @@ std::vector<Match> FailureMatchers::Run(const hc_observation& observation,
     matcher->Run(input, &matches);
   }
   for (Match& match : matches) {
-    std::erase_if(match.targets, [&](const Target& target) {
-      return IsExempt(target, exempt);
-    });
+    std::erase_if(match.targets, [&](const Target& target) { return IsExempt(target, exempt); });
   }
   AddOwnActions(observation.now_us, &matches);
   return matches;
 }
 
-void FailureMatchers::NoteOwnAction(std::string_view fingerprint,
-                                    int64_t now_us) {
+void FailureMatchers::NoteOwnAction(std::string_view fingerprint, int64_t now_us) {
   if (own_actions_.size() >= kMostOwnActions) {
     own_actions_.erase(own_actions_.begin());
   }
   own_actions_[std::string(fingerprint)] = now_us;
 }
 
-void FailureMatchers::AddOwnActions(int64_t now_us,
-                                    std::vector<Match>* matches) {
+void FailureMatchers::AddOwnActions(int64_t now_us, std::vector<Match>* matches) {
   std::erase_if(own_actions_, [&](const auto& entry) {
     return clock_.AgeUs(entry.second) >= kOwnActionUs || entry.second > now_us;
   });
@@ -114,8 +98,7 @@ void FailureMatchers::AddOwnActions(int64_t now_us,
     const auto acted = own_actions_.find(match.fingerprint);
     const bool recent = acted != own_actions_.end();
     AddEvidence(&match, "healer_acted_recently", recent,
-                recent ? Text("pg_heal acted on this %.0f s ago",
-                              clock_.AgeSeconds(acted->second))
+                recent ? Text("pg_heal acted on this %.0f s ago", clock_.AgeSeconds(acted->second))
                        : "pg_heal did not act on this in the last 5 minutes");
   }
 }

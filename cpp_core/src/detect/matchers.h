@@ -40,8 +40,7 @@ class FailureMatchers {
 
   // Requires: observations in the order of mono_us.
   // Cost: linear in the facts; the lock graph is built once.
-  std::vector<Match> Run(const hc_observation& observation,
-                         const Thresholds& thresholds,
+  std::vector<Match> Run(const hc_observation& observation, const Thresholds& thresholds,
                          const std::vector<Exemption>& exempt = {});
 
   // The healer acted on this trouble: for five minutes its own action is a
@@ -53,6 +52,7 @@ class FailureMatchers {
     int64_t inspected_at;  // as last reported
     int64_t mono_us;       // when it was first reported
     int64_t gap_us;        // between the last two looks
+    bool forgotten;        // and what was known with it
   };
 
   void FindLooks(const hc_observation& observation, MatchInput* input);
@@ -60,8 +60,8 @@ class FailureMatchers {
 
   WallClock clock_;
   std::vector<std::unique_ptr<Matcher>> matchers_;
-  std::map<uint32_t, Seen> seen_;                  // by database
-  std::map<std::string, int64_t> own_actions_;     // fingerprint -> time
+  std::map<uint32_t, Seen> seen_;               // by database
+  std::map<std::string, int64_t> own_actions_;  // fingerprint -> time
 };
 
 }  // namespace heal

@@ -13,7 +13,7 @@ constexpr int kLargestWindow = 4096;
 // A level that lasts this long without being an incident is the new normal.
 constexpr int kHeldBack = 30;
 constexpr double kLargestScore = 1000;
-constexpr double kCalmShare = 0.5;  // of the threshold: hysteresis
+constexpr double kCalmShare = 0.5;    // of the threshold: hysteresis
 constexpr double kNormalIqr = 1.349;  // interquartile range of N(0, 1)
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
@@ -25,12 +25,10 @@ struct Quantum {
 // Below these differences a change means nothing, however constant the
 // baseline was. Other units: none beyond the share of the mean.
 constexpr Quantum kQuanta[] = {
-    {"sessions", 0.5}, {"transactions", 0.5}, {"standbys", 0.1},
-    {"slots", 0.1},    {"tables", 0.1},       {"indexes", 0.1},
-    {"workers", 0.5},  {"fraction", 0.01},    {"s", 1},
-    {"ms", 0.5},       {"ms/s", 1},           {"1/s", 0.01},
-    {"bytes", 65536},  {"bytes/s", 8192},     {"rows", 100},
-    {"multixacts", 100},
+    {"sessions", 0.5}, {"transactions", 0.5}, {"standbys", 0.1}, {"slots", 0.1},
+    {"tables", 0.1},   {"indexes", 0.1},      {"workers", 0.5},  {"fraction", 0.01},
+    {"s", 1},          {"ms", 0.5},           {"ms/s", 1},       {"1/s", 0.01},
+    {"bytes", 65536},  {"bytes/s", 8192},     {"rows", 100},     {"multixacts", 100},
 };
 
 double SmallestDeviation(const MetricDef& def, double mean) {
@@ -55,22 +53,17 @@ bool IsBad(BadDirection bad, double deviation) {
   return false;
 }
 
-double Clamp(double score) {
-  return std::clamp(score, -kLargestScore, kLargestScore);
-}
+double Clamp(double score) { return std::clamp(score, -kLargestScore, kLargestScore); }
 
 // At the threshold 0.75, near 1 far beyond it; less where the two methods
 // disagree or the baseline is young.
-double Confidence(double score, double threshold, bool both, double samples,
-                  double min_samples) {
+double Confidence(double score, double threshold, bool both, double samples, double min_samples) {
   const double strength = 1 - 0.25 * std::min(1.0, threshold / score);
   const double age = std::min(1.0, 0.9 + 0.1 * samples / (3 * min_samples));
   return strength * age * (both ? 1 : 0.95);
 }
 
-int Confirmations(const hc_settings& settings) {
-  return std::max(1, settings.confirm_samples);
-}
+int Confirmations(const hc_settings& settings) { return std::max(1, settings.confirm_samples); }
 
 }  // namespace
 
@@ -82,15 +75,12 @@ void MetricBank::ClearStatus() {
   }
 }
 
-void MetricBank::Observe(const hc_observation& observation,
-                         std::vector<Anomaly>* out) {
-  if (observation.full_tick == 0 || observation.metrics == nullptr ||
-      observation.settings == nullptr) {
+void MetricBank::Observe(const hc_observation& observation, std::vector<Anomaly>* out) {
+  if (observation.full_tick == 0 || observation.metrics == nullptr || observation.settings == nullptr) {
     return;
   }
   const int wanted = observation.settings->window_size;
-  const int window =
-      wanted <= 0 ? kDefaultWindow : std::clamp(wanted, 2, kLargestWindow);
+  const int window = wanted <= 0 ? kDefaultWindow : std::clamp(wanted, 2, kLargestWindow);
   if (window != window_) Resize(window);
   for (size_t metric = 0; metric < HC_METRIC_COUNT; ++metric) {
     ObserveOne(observation, metric, out);
@@ -108,8 +98,7 @@ void MetricBank::Resize(int window) {
 }
 
 // The gauge, or the counter's rate since the last sample; NaN where unknown.
-double MetricBank::Value(const hc_observation& observation, size_t metric,
-                         Series* series) const {
+double MetricBank::Value(const hc_observation& observation, size_t metric, Series* series) const {
   const double raw = observation.metrics[metric];
   if (!std::isfinite(raw)) return kUnknown;
   if (Metrics()[metric].kind == MetricKind::kGauge) return raw;
@@ -122,8 +111,7 @@ double MetricBank::Value(const hc_observation& observation, size_t metric,
   return usable ? change * 1e6 / static_cast<double>(elapsed) : kUnknown;
 }
 
-void MetricBank::ObserveOne(const hc_observation& observation, size_t metric,
-                            std::vector<Anomaly>* out) {
+void MetricBank::ObserveOne(const hc_observation& observation, size_t metric, std::vector<Anomaly>* out) {
   Series& series = series_[metric];
   const hc_settings& settings = *observation.settings;
   const double value = Value(observation, metric, &series);
@@ -138,8 +126,7 @@ void MetricBank::ObserveOne(const hc_observation& observation, size_t metric,
   }
   double zscore = kUnknown;
   if (series.zscore.count() >= Needed(settings)) {
-    const Judgement judgement =
-        Judge(series, Metrics()[metric], settings, value);
+    const Judgement judgement = Judge(series, Metrics()[metric], settings, value);
     zscore = judgement.zscore;
     Track(observation, metric, value, judgement, out);
   }
@@ -150,10 +137,8 @@ void MetricBank::ObserveOne(const hc_observation& observation, size_t metric,
   Publish(observation, metric, value, zscore);
 }
 
-MetricBank::Judgement MetricBank::Judge(const Series& series,
-                                        const MetricDef& def,
-                                        const hc_settings& settings,
-                                        double value) const {
+MetricBank::Judgement MetricBank::Judge(const Series& series, const MetricDef& def,
+                                        const hc_settings& settings, double value) const {
   const double threshold = settings.anomaly_threshold;
   const double floor = SmallestDeviation(def, series.zscore.mean());
   Judgement judgement;
@@ -164,21 +149,16 @@ MetricBank::Judgement MetricBank::Judge(const Series& series,
   const double reach = settings.iqr_multiplier * range;
   // A baseline that is mostly one value has no quartile range to measure with.
   if (range > floor * kNormalIqr && (value < q1 - reach || value > q3 + reach)) {
-    judgement.robust =
-        Clamp((value - series.iqr.median()) * kNormalIqr / range);
+    judgement.robust = Clamp((value - series.iqr.median()) * kNormalIqr / range);
   }
-  judgement.by_iqr =
-      std::abs(judgement.robust) > std::abs(judgement.zscore);
-  judgement.deviation =
-      judgement.by_iqr ? judgement.robust : judgement.zscore;
-  judgement.both = std::abs(judgement.robust) >= threshold &&
-                   std::abs(judgement.zscore) >= threshold;
+  judgement.by_iqr = std::abs(judgement.robust) > std::abs(judgement.zscore);
+  judgement.deviation = judgement.by_iqr ? judgement.robust : judgement.zscore;
+  judgement.both = std::abs(judgement.robust) >= threshold && std::abs(judgement.zscore) >= threshold;
   return judgement;
 }
 
-void MetricBank::Track(const hc_observation& observation, size_t metric,
-                       double value, const Judgement& judgement,
-                       std::vector<Anomaly>* out) {
+void MetricBank::Track(const hc_observation& observation, size_t metric, double value,
+                       const Judgement& judgement, std::vector<Anomaly>* out) {
   Series& series = series_[metric];
   const MetricDef& def = Metrics()[metric];
   const hc_settings& settings = *observation.settings;
@@ -189,6 +169,9 @@ void MetricBank::Track(const hc_observation& observation, size_t metric,
 
   if (size < threshold || !IsBad(def.bad, deviation)) {
     if (!series.raised) series.abnormal = 0;
+    series.recent[static_cast<size_t>(series.next_recent)] = deviation;
+    series.next_recent = (series.next_recent + 1) % kRecent;
+    series.n_recent = std::min(series.n_recent + 1, kRecent);
     if (size >= threshold * kCalmShare && IsBad(def.bad, deviation)) {
       series.calm = 0;  // between the two limits: neither over nor worse
       if (series.raised) ++series.abnormal;
@@ -198,9 +181,6 @@ void MetricBank::Track(const hc_observation& observation, size_t metric,
       series.raised = false;
       series.abnormal = 0;
     }
-    series.recent[static_cast<size_t>(series.next_recent)] = deviation;
-    series.next_recent = (series.next_recent + 1) % kRecent;
-    series.n_recent = std::min(series.n_recent + 1, kRecent);
     return;
   }
 
@@ -215,10 +195,8 @@ void MetricBank::Track(const hc_observation& observation, size_t metric,
   series.raised = true;
 
   Anomaly anomaly;
-  anomaly.confidence = Confidence(
-      size, threshold, judgement.both,
-      static_cast<double>(series.zscore.count()),
-      std::max(1, settings.min_baseline_samples));
+  anomaly.confidence = Confidence(size, threshold, judgement.both, static_cast<double>(series.zscore.count()),
+                                  std::max(1, settings.min_baseline_samples));
   if (anomaly.confidence < settings.min_confidence) {
     series.raised = false;  // a stronger sample of the same burst may follow
     return;
@@ -235,8 +213,7 @@ void MetricBank::Track(const hc_observation& observation, size_t metric,
 }
 
 // What the burst looks like when it is confirmed.
-const char* MetricBank::Shape(const Series& series, double value,
-                              int confirmations) const {
+const char* MetricBank::Shape(const Series& series, double value, int confirmations) const {
   const double mean = series.zscore.mean();
   if (series.sign < 0 && mean > 0 && value <= 0.01 * mean) return "void";
   double before = 0;
@@ -248,26 +225,22 @@ const char* MetricBank::Shape(const Series& series, double value,
   if (confirmations < 2) return "spike";
   // Both ends of the streak alike: it stands on a new level.
   const double reached = std::abs(value - mean);
-  return std::abs(value - series.first) <= 0.5 * reached ? "level_shift"
-                                                         : "spike";
+  return std::abs(value - series.first) <= 0.5 * reached ? "level_shift" : "spike";
 }
 
 // Samples before a value is judged.
 size_t MetricBank::Needed(const hc_settings& settings) const {
-  return static_cast<size_t>(
-      std::clamp(settings.min_baseline_samples, 2, window_));
+  return static_cast<size_t>(std::clamp(settings.min_baseline_samples, 2, window_));
 }
 
-bool MetricBank::MayLearn(const Series& series,
-                          const hc_settings& settings) const {
+bool MetricBank::MayLearn(const Series& series, const hc_settings& settings) const {
   if (frozen_) return false;
   const bool complete = series.zscore.count() >= Needed(settings);
   if (settings.auto_baseline == 0 && complete) return false;
   return series.abnormal == 0 || series.abnormal > kHeldBack;
 }
 
-void MetricBank::Publish(const hc_observation& observation, size_t metric,
-                         double value, double zscore) {
+void MetricBank::Publish(const hc_observation& observation, size_t metric, double value, double zscore) {
   const Series& series = series_[metric];
   hc_metric_status& status = status_[metric];
   status.value = value;

@@ -21,11 +21,11 @@ struct Anomaly {
   const MetricDef* def = nullptr;
   int64_t observed_at = 0;
   double value = 0;
-  double score = 0;              // deviations from the baseline, at most 1000
-  const char* method = "";       // zscore iqr
-  const char* shape = "";        // spike level_shift drift void
-  const char* direction = "";    // up down
-  double confidence = 0;         // 0..1
+  double score = 0;            // deviations from the baseline, at most 1000
+  const char* method = "";     // zscore iqr
+  const char* shape = "";      // spike level_shift drift void
+  const char* direction = "";  // up down
+  double confidence = 0;       // 0..1
 };
 
 // Learns each metric's usual values over the last window_size samples and
@@ -64,8 +64,8 @@ class MetricBank {
     int abnormal = 0;  // consecutive abnormal samples
     int calm = 0;      // consecutive calm samples since
     bool raised = false;
-    int sign = 0;      // +1 up, -1 down
-    double first = 0;  // first value of the streak
+    int sign = 0;                          // +1 up, -1 down
+    double first = 0;                      // first value of the streak
     std::array<double, kRecent> recent{};  // deviations before the streak
     int n_recent = 0;
     int next_recent = 0;
@@ -79,20 +79,16 @@ class MetricBank {
     bool both = false;
   };
 
-  double Value(const hc_observation& observation, size_t metric,
-               Series* series) const;
-  void ObserveOne(const hc_observation& observation, size_t metric,
-                  std::vector<Anomaly>* out);
-  Judgement Judge(const Series& series, const MetricDef& def,
-                  const hc_settings& settings, double value) const;
-  void Track(const hc_observation& observation, size_t metric, double value,
-             const Judgement& judgement, std::vector<Anomaly>* out);
-  const char* Shape(const Series& series, double value,
-                    int confirmations) const;
+  double Value(const hc_observation& observation, size_t metric, Series* series) const;
+  void ObserveOne(const hc_observation& observation, size_t metric, std::vector<Anomaly>* out);
+  Judgement Judge(const Series& series, const MetricDef& def, const hc_settings& settings,
+                  double value) const;
+  void Track(const hc_observation& observation, size_t metric, double value, const Judgement& judgement,
+             std::vector<Anomaly>* out);
+  const char* Shape(const Series& series, double value, int confirmations) const;
   size_t Needed(const hc_settings& settings) const;
   bool MayLearn(const Series& series, const hc_settings& settings) const;
-  void Publish(const hc_observation& observation, size_t metric, double value,
-               double zscore);
+  void Publish(const hc_observation& observation, size_t metric, double value, double zscore);
   void ClearStatus();
   void Resize(int window);
 

@@ -34,9 +34,7 @@ class ObjectTracker {
     return &states_[{database, object}];
   }
 
-  void Forget(uint32_t database, uint32_t object) {
-    states_.erase({database, object});
-  }
+  void Forget(uint32_t database, uint32_t object) { states_.erase({database, object}); }
 
   // Call before and after the rows of a step were gone through.
   void BeginLooks() {
@@ -46,10 +44,9 @@ class ObjectTracker {
     std::erase_if(states_, [&](const auto& entry) {
       const uint32_t database = entry.first.first;
       const Look* look = input.FindLook(database);
-      const bool gone =
-          look != nullptr && look->complete && !entry.second.seen;
-      return gone || std::find(input.forgotten.begin(), input.forgotten.end(),
-                               database) != input.forgotten.end();
+      const bool gone = look != nullptr && look->complete && !entry.second.seen;
+      return gone ||
+             std::find(input.forgotten.begin(), input.forgotten.end(), database) != input.forgotten.end();
     });
   }
 

@@ -31,8 +31,7 @@ void RollingIqr::Push(double value) {
     const size_t from = LowerBound(sorted, count_, ring_[next_]);
     if (to > from) {
       --to;  // the oldest value leaves from below
-      std::memmove(sorted + from, sorted + from + 1,
-                   (to - from) * sizeof(double));
+      std::memmove(sorted + from, sorted + from + 1, (to - from) * sizeof(double));
     } else {
       std::memmove(sorted + to + 1, sorted + to, (from - to) * sizeof(double));
     }
@@ -47,8 +46,7 @@ double RollingIqr::Quantile(double q) const {
   const size_t below = static_cast<size_t>(position);
   const double low = sorted_[below];
   if (below + 1 >= count_) return low;
-  return low + (sorted_[below + 1] - low) *
-                   (position - static_cast<double>(below));
+  return low + (sorted_[below + 1] - low) * (position - static_cast<double>(below));
 }
 
 }  // namespace heal

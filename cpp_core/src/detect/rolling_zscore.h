@@ -33,9 +33,7 @@ class RollingZScore {
   size_t count() const { return count_; }
   size_t window() const { return ring_.size(); }
   double mean() const { return mean_; }
-  double variance() const {
-    return count_ == 0 ? 0 : squares_ / static_cast<double>(count_);
-  }
+  double variance() const { return count_ == 0 ? 0 : squares_ / static_cast<double>(count_); }
   double stddev() const { return std::sqrt(variance()); }
 
   // Deviations from the mean, with a lower bound for the deviation.

@@ -9,8 +9,7 @@ namespace {
 int Compare(const hc_session& a, const hc_session& b) {
   if (a.role_oid != b.role_oid) return a.role_oid < b.role_oid ? -1 : 1;
   const int application = std::strcmp(a.application, b.application);
-  return application != 0 ? application
-                          : std::strcmp(a.client_addr, b.client_addr);
+  return application != 0 ? application : std::strcmp(a.client_addr, b.client_addr);
 }
 
 }  // namespace
@@ -20,15 +19,12 @@ std::vector<SessionGroup> GroupSessions(const hc_observation& observation) {
   clients.reserve(observation.n_sessions);
   for (uint32_t i = 0; i < observation.n_sessions; ++i) {
     const hc_session& session = observation.sessions[i];
-    if (session.kind == HC_BACKEND_CLIENT &&
-        (session.flags & HC_SESSION_OWN) == 0) {
+    if (session.kind == HC_BACKEND_CLIENT && (session.flags & HC_SESSION_OWN) == 0) {
       clients.push_back(&session);
     }
   }
   std::stable_sort(clients.begin(), clients.end(),
-                   [](const hc_session* a, const hc_session* b) {
-                     return Compare(*a, *b) < 0;
-                   });
+                   [](const hc_session* a, const hc_session* b) { return Compare(*a, *b) < 0; });
   std::vector<SessionGroup> groups;
   for (const hc_session* session : clients) {
     if (groups.empty() || Compare(*groups.back().any, *session) != 0) {
@@ -43,16 +39,14 @@ GroupSizes::Key GroupSizes::KeyOf(const SessionGroup& group) {
   return {group.any->role_oid, group.any->application, group.any->client_addr};
 }
 
-void GroupSizes::Learn(const std::vector<SessionGroup>& groups,
-                       int64_t mono_us) {
+void GroupSizes::Learn(const std::vector<SessionGroup>& groups, int64_t mono_us) {
   if (n_slots_ == 0 || mono_us - slot_started_ >= kSlotUs) {
     slot_ = n_slots_ == 0 ? 0 : (slot_ + 1) % kSlots;
     n_slots_ = std::min(n_slots_ + 1, kSlots);
     slot_started_ = mono_us;
     for (auto& [key, sizes] : sizes_) sizes[slot_] = 0;
     std::erase_if(sizes_, [](const auto& entry) {
-      return std::all_of(entry.second.begin(), entry.second.end(),
-                         [](uint16_t size) { return size == 0; });
+      return std::all_of(entry.second.begin(), entry.second.end(), [](uint16_t size) { return size == 0; });
     });
   }
   samples_ = std::min(samples_ + 1, kFewestSamples);
@@ -74,9 +68,8 @@ double GroupSizes::Usual(const SessionGroup& group) const {
   const auto known = sizes_.find(KeyOf(group));
   if (known == sizes_.end()) return 0;
   // Slots are filled from the front, so the first n_slots_ hold samples.
-  std::vector<uint16_t> sorted(
-      known->second.begin(),
-      known->second.begin() + static_cast<ptrdiff_t>(n_slots_));
+  std::vector<uint16_t> sorted(known->second.begin(),
+                               known->second.begin() + static_cast<ptrdiff_t>(n_slots_));
   std::sort(sorted.begin(), sorted.end());
   return sorted[(sorted.size() * 99 + 99) / 100 - 1];
 }

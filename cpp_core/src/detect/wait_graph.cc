@@ -20,19 +20,16 @@ size_t Slot(int32_t key, size_t slots) {
 
 // A queue slice, cut to what the array holds.
 template <typename T>
-std::pair<const T*, uint32_t> Slice(const T* array, uint32_t size,
-                                    uint32_t first, uint32_t n) {
+std::pair<const T*, uint32_t> Slice(const T* array, uint32_t size, uint32_t first, uint32_t n) {
   if (first >= size) return {array, 0};
   return {array + first, std::min(n, size - first)};
 }
 
 }  // namespace
 
-WaitGraph::WaitGraph(const hc_observation& observation)
-    : observation_(observation) {
+WaitGraph::WaitGraph(const hc_observation& observation) : observation_(observation) {
   IndexSessions();
-  const size_t most = size_t{observation.n_lock_holders} +
-                      observation.n_lock_waiters;
+  const size_t most = size_t{observation.n_lock_holders} + observation.n_lock_waiters;
   party_slots_.assign(SlotCount(most), 0);
   parties_.reserve(most);
   party_of_node_.reserve(4 * most);
@@ -59,10 +56,8 @@ void WaitGraph::IndexSessions() {
 
 const hc_session* WaitGraph::FindSession(int32_t pid) const {
   const size_t mask = session_slots_.size() - 1;
-  for (size_t slot = Slot(pid, session_slots_.size());
-       session_slots_[slot] != 0; slot = (slot + 1) & mask) {
-    const hc_session& session =
-        observation_.sessions[session_slots_[slot] - 1];
+  for (size_t slot = Slot(pid, session_slots_.size()); session_slots_[slot] != 0; slot = (slot + 1) & mask) {
+    const hc_session& session = observation_.sessions[session_slots_[slot] - 1];
     if (session.id.pid == pid) return &session;
   }
   return nullptr;
@@ -70,8 +65,7 @@ const hc_session* WaitGraph::FindSession(int32_t pid) const {
 
 uint32_t WaitGraph::Find(int32_t pid) const {
   const size_t mask = party_slots_.size() - 1;
-  for (size_t slot = Slot(pid, party_slots_.size()); party_slots_[slot] != 0;
-       slot = (slot + 1) & mask) {
+  for (size_t slot = Slot(pid, party_slots_.size()); party_slots_[slot] != 0; slot = (slot + 1) & mask) {
     const uint32_t index = party_slots_[slot] - 1;
     if (parties_[index].pid == pid && pid != 0) return index;
   }
@@ -83,8 +77,7 @@ uint32_t WaitGraph::Find(int32_t pid) const {
 uint32_t WaitGraph::AddParty(int32_t pid, const char* gid) {
   ++operations_;
   const hc_session* session = pid != 0 ? FindSession(pid) : nullptr;
-  if (session != nullptr && session->leader_pid != 0 &&
-      session->leader_pid != pid) {
+  if (session != nullptr && session->leader_pid != 0 && session->leader_pid != pid) {
     const hc_session* leader = FindSession(session->leader_pid);
     if (leader != nullptr) {
       session = leader;
@@ -125,11 +118,9 @@ void WaitGraph::AddEdge(uint32_t from, uint32_t to) {
 
 void WaitGraph::AddLock(const hc_lock& lock) {
   const auto [holders, n_holders] =
-      Slice(observation_.lock_holders, observation_.n_lock_holders,
-            lock.first_holder, lock.n_holders);
+      Slice(observation_.lock_holders, observation_.n_lock_holders, lock.first_holder, lock.n_holders);
   const auto [waiters, n_waiters] =
-      Slice(observation_.lock_waiters, observation_.n_lock_waiters,
-            lock.first_waiter, lock.n_waiters);
+      Slice(observation_.lock_waiters, observation_.n_lock_waiters, lock.first_waiter, lock.n_waiters);
   std::array<uint32_t, kLockModes + 1> holders_of{};  // node: who excludes mode
   std::array<uint32_t, kLockModes + 1> queued{};      // node: end of the chain
   holders_of.fill(kNone);
@@ -152,8 +143,7 @@ void WaitGraph::AddLock(const hc_lock& lock) {
       holders_of[mode] = AddNode();
       for (uint32_t i = 0; i < n_holders; ++i) {
         if ((holders[i].mode_mask & ConflictsOf(waiter.mode)) == 0) continue;
-        AddEdge(holders_of[mode],
-                node_of_party_[AddParty(holders[i].pid, holders[i].gid)]);
+        AddEdge(holders_of[mode], node_of_party_[AddParty(holders[i].pid, holders[i].gid)]);
       }
     }
     AddEdge(node, holders_of[mode]);
@@ -197,8 +187,7 @@ void WaitGraph::FindRoots() {
   }
 }
 
-std::vector<WaitGraph::Reached> WaitGraph::Victims(uint32_t party,
-                                                   const Filter& keep) const {
+std::vector<WaitGraph::Reached> WaitGraph::Victims(uint32_t party, const Filter& keep) const {
   std::vector<Reached> victims;
   if (party >= parties_.size()) return victims;
   // Level by level; an intermediate node lies at no distance of its own, so it
@@ -210,8 +199,7 @@ std::vector<WaitGraph::Reached> WaitGraph::Victims(uint32_t party,
   for (uint32_t depth = 1; !level.empty(); ++depth) {
     for (size_t i = 0; i < level.size(); ++i) {
       const uint32_t node = level[i];
-      for (uint32_t e = backward_.begin[node]; e < backward_.begin[node + 1];
-           ++e) {
+      for (uint32_t e = backward_.begin[node]; e < backward_.begin[node + 1]; ++e) {
         ++operations_;
         const uint32_t next = backward_.to[e];
         const uint32_t index = party_of_node_[next];
@@ -233,8 +221,7 @@ std::vector<WaitGraph::Reached> WaitGraph::Victims(uint32_t party,
   return victims;
 }
 
-std::vector<uint32_t> WaitGraph::RootsOf(
-    const std::vector<uint32_t>& parties) const {
+std::vector<uint32_t> WaitGraph::RootsOf(const std::vector<uint32_t>& parties) const {
   std::vector<uint32_t> found;
   std::vector<char> seen(party_of_node_.size(), 0);
   std::vector<uint32_t> stack;

@@ -26,12 +26,12 @@ namespace heal {
 class WaitGraph {
  public:
   struct Party {
-    int32_t pid = 0;                     // 0: prepared transaction
-    const char* gid = "";                // of a prepared transaction
-    const hc_session* session = nullptr; // nullptr: not in the observation
-    const hc_lock* lock = nullptr;       // waited for; nullptr: does not wait
+    int32_t pid = 0;                      // 0: prepared transaction
+    const char* gid = "";                 // of a prepared transaction
+    const hc_session* session = nullptr;  // nullptr: not in the observation
+    const hc_lock* lock = nullptr;        // waited for; nullptr: does not wait
     const hc_lock_waiter* request = nullptr;
-    uint32_t position = 0;               // of the request in its queue
+    uint32_t position = 0;  // of the request in its queue
   };
 
   struct Reached {

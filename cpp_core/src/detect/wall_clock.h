@@ -20,9 +20,7 @@ class WallClock {
 
   // Age of a timestamp in microseconds, never negative; 0 for none.
   int64_t AgeUs(int64_t timestamp) const;
-  double AgeSeconds(int64_t timestamp) const {
-    return static_cast<double>(AgeUs(timestamp)) / 1e6;
-  }
+  double AgeSeconds(int64_t timestamp) const { return static_cast<double>(AgeUs(timestamp)) / 1e6; }
   int64_t now_us() const { return now_us_; }
 
  private:

@@ -23,7 +23,8 @@ struct Chain {
 class Chains {
  public:
   // evidence: one per node. max_edges <= 0 leaves only an effect's chain to itself.
-  Chains(const Network& network, std::span<const Truth> evidence, std::span<const int> effects, int max_edges);
+  Chains(const Network& network, std::span<const Truth> evidence, std::span<const int> effects,
+         int max_edges);
 
   // Of equal chains the shorter one.
   Chain Best(int node) const;

@@ -76,7 +76,8 @@ void Diagnoser::SetGraph(const hc_config* config, uint32_t max_nodes) {
   graph_ = std::make_unique<CausalGraph>(config, max_nodes);
 }
 
-Diagnosis Diagnoser::Diagnose(const Match& match, const hc_settings& settings, const hc_limits& limits) const {
+Diagnosis Diagnoser::Diagnose(const Match& match, const hc_settings& settings,
+                              const hc_limits& limits) const {
   const int symptom = graph_->Find(match.failure_type);
   if (symptom < 0) return Abstain("the causal graph has no node \"" + match.failure_type + "\"");
   Diagnosis diagnosis;

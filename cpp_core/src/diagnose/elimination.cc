@@ -52,7 +52,8 @@ bool Elimination::Entry::operator>(const Entry& other) const {
 }
 
 void Elimination::Run(const Factors& factors, std::span<const int> targets, const WorkLimits& limits) {
-  max_degree_ = static_cast<size_t>(std::min(kMaxWidth, static_cast<int>(std::bit_width(limits.max_cells)) - 1));
+  max_degree_ =
+      static_cast<size_t>(std::min(kMaxWidth, static_cast<int>(std::bit_width(limits.max_cells)) - 1));
   cells_ = 0;
   clusters_.clear();
   members_.clear();

@@ -33,9 +33,9 @@ struct WorkLimits {
 class Elimination {
  public:
   struct Cluster {
-    int variable;            // summed out here; first of the scope
-    size_t first, size;      // slice of the members, in order of elimination
-    int parent;              // index of the cluster that gets the message, -1 none
+    int variable;        // summed out here; first of the scope
+    size_t first, size;  // slice of the members, in order of elimination
+    int parent;          // index of the cluster that gets the message, -1 none
   };
 
   // Throws LimitError when the tables would exceed the limits, before any of

@@ -94,14 +94,16 @@ Network CausalGraph::MakeNetwork(double min_strength) const {
     for (auto edge = begin; edge != end; ++edge) {
       const double strength = graph_[*edge].strength;
       // Written so that a NaN limit drops all edges rather than none.
-      if (strength >= min_strength) links.push_back({id, static_cast<int>(boost::target(*edge, graph_)), strength});
+      if (strength >= min_strength)
+        links.push_back({id, static_cast<int>(boost::target(*edge, graph_)), strength});
     }
   }
   return Network(std::move(leaks), links);
 }
 
 void CausalGraph::LoadShipped() {
-  for (const NodeDef& def : CausalNodes()) AddNode({def.node, def.kind, def.component, def.prior, def.metric});
+  for (const NodeDef& def : CausalNodes())
+    AddNode({def.node, def.kind, def.component, def.prior, def.metric});
   for (const EdgeDef& def : CausalEdges()) {
     AddEdge({def.cause, def.effect, def.edge_type, 0.0, def.probability, 0.0});
   }
@@ -115,7 +117,8 @@ void CausalGraph::Load(const hc_config& config) {
 void CausalGraph::AddNode(const hc_causal_node& node) {
   if (*node.node == '\0') throw GraphError("causal node has an empty name");
   const std::optional<NodeKind> kind = ParseKind(node.kind);
-  if (!kind) throw GraphError("causal node " + Quoted(node.node) + " has the unknown kind " + Quoted(node.kind));
+  if (!kind)
+    throw GraphError("causal node " + Quoted(node.node) + " has the unknown kind " + Quoted(node.kind));
   if (!IsUncertain(node.prior)) {
     throw GraphError("prior of causal node " + Quoted(node.node) + " is not between 0 and 1");
   }
@@ -123,7 +126,7 @@ void CausalGraph::AddNode(const hc_causal_node& node) {
     throw GraphError("causal node " + Quoted(node.node) + " is there twice");
   }
   if (*kind == NodeKind::kRootCause) root_causes_.push_back(size());
-  boost::add_vertex(CausalNode{node.node, *kind, node.component, node.prior}, graph_);
+  graph_[boost::add_vertex(graph_)] = CausalNode{node.node, *kind, node.component, node.prior};
 }
 
 void CausalGraph::AddEdge(const hc_causal_edge& edge) {
@@ -131,7 +134,8 @@ void CausalGraph::AddEdge(const hc_causal_edge& edge) {
   const int effect = Find(edge.effect);
   if (cause < 0) throw GraphError(EdgeName(edge) + " starts at an unknown node");
   if (effect < 0) throw GraphError(EdgeName(edge) + " leads to an unknown node");
-  if (!IsUncertain(edge.probability)) throw GraphError("probability of " + EdgeName(edge) + " is not between 0 and 1");
+  if (!IsUncertain(edge.probability))
+    throw GraphError("probability of " + EdgeName(edge) + " is not between 0 and 1");
   const auto from = static_cast<size_t>(cause), to = static_cast<size_t>(effect);
   const CausalEdge value{edge.probability * EdgeWeight(edge)};
   if (!boost::add_edge(from, to, value, graph_).second) throw GraphError(EdgeName(edge) + " is there twice");
@@ -139,18 +143,23 @@ void CausalGraph::AddEdge(const hc_causal_edge& edge) {
 
 void CausalGraph::CheckSize(size_t nodes, size_t edges, uint32_t max_nodes) const {
   if (nodes > max_nodes) {
-    throw LimitError("causal graph has " + std::to_string(nodes) + " nodes, more than " + std::to_string(max_nodes));
+    throw LimitError("causal graph has " + std::to_string(nodes) + " nodes, more than " +
+                     std::to_string(max_nodes));
   }
   const size_t max_edges = size_t{max_nodes} * kMaxEdgesPerNode;
   if (edges > max_edges) {
-    throw LimitError("causal graph has " + std::to_string(edges) + " edges, more than " + std::to_string(max_edges));
+    throw LimitError("causal graph has " + std::to_string(edges) + " edges, more than " +
+                     std::to_string(max_edges));
   }
 }
 
 void CausalGraph::RefuseCycles() const {
   std::vector<Graph::vertex_descriptor> parents(boost::num_vertices(graph_));
+  std::vector<boost::default_color_type> colors(boost::num_vertices(graph_));
+  const auto index = boost::get(boost::vertex_index, graph_);
   // Boost's search keeps its own stack: long chains do not exhaust ours.
-  boost::depth_first_search(graph_, boost::visitor(CycleFinder<Graph>(&parents)));
+  boost::depth_first_search(graph_, CycleFinder<Graph>(&parents),
+                            boost::make_iterator_property_map(colors.begin(), index));
 }
 
 }  // namespace heal

@@ -85,7 +85,8 @@ void Inference::MakeBuckets(const Query& query) {
   }
   // Beliefs come down from parents, and parents come later in the order.
   for (size_t i = 0; i < clusters.size(); ++i) {
-    if (buckets_[i].wanted && clusters[i].parent >= 0) buckets_[static_cast<size_t>(clusters[i].parent)].wanted = true;
+    if (buckets_[i].wanted && clusters[i].parent >= 0)
+      buckets_[static_cast<size_t>(clusters[i].parent)].wanted = true;
   }
 }
 
@@ -106,7 +107,8 @@ void Inference::PassUp() {
     limits_.Poll();
     SumOut(i);
     if (clusters[i].parent < 0) continue;
-    Multiply(static_cast<size_t>(clusters[i].parent), elimination_.members(clusters[i]).subspan(1), Message(i));
+    Multiply(static_cast<size_t>(clusters[i].parent), elimination_.members(clusters[i]).subspan(1),
+             Message(i));
   }
 }
 

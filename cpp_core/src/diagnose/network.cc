@@ -11,7 +11,8 @@ namespace {
 bool IsProbability(double p) { return p >= 0.0 && p <= 1.0; }
 
 // Counting sort of links by one of their ends; stable.
-void Group(std::span<const Link> links, int Link::*end, size_t n, std::vector<Link>* out, std::vector<size_t>* begin) {
+void Group(std::span<const Link> links, int Link::*end, size_t n, std::vector<Link>* out,
+           std::vector<size_t>* begin) {
   begin->assign(n + 1, 0);
   for (const Link& link : links) ++(*begin)[static_cast<size_t>(link.*end) + 1];
   for (size_t i = 0; i < n; ++i) (*begin)[i + 1] += (*begin)[i];

@@ -37,7 +37,8 @@ class Network {
   void MarkDescendants(std::vector<char>* marks) const;
 
  private:
-  static std::span<const Link> Slice(const std::vector<Link>& links, const std::vector<size_t>& begin, int node) {
+  static std::span<const Link> Slice(const std::vector<Link>& links, const std::vector<size_t>& begin,
+                                     int node) {
     const auto n = static_cast<size_t>(node);
     return std::span<const Link>(links).subspan(begin[n], begin[n + 1] - begin[n]);
   }

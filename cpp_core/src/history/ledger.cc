@@ -21,13 +21,16 @@ bool ParseTimestamp(const std::string& text, int64_t* us) {
   int year = 0;
   unsigned month = 0, day = 0, hour = 0, minute = 0;
   double second = 0;
-  if (std::sscanf(text.c_str(), "%4d-%2u-%2uT%2u:%2u:%10lfZ", &year, &month, &day, &hour, &minute, &second) != 6)
+  if (std::sscanf(text.c_str(), "%4d-%2u-%2uT%2u:%2u:%10lfZ", &year, &month, &day, &hour, &minute, &second) !=
+      6)
     return false;
-  const std::chrono::year_month_day date{std::chrono::year{year}, std::chrono::month{month}, std::chrono::day{day}};
+  const std::chrono::year_month_day date{std::chrono::year{year}, std::chrono::month{month},
+                                         std::chrono::day{day}};
   if (!date.ok() || hour > 23 || minute > 59 || !(second >= 0 && second < 61)) return false;
   const int64_t days = std::chrono::sys_days{date}.time_since_epoch().count();
   const int64_t seconds = days * 86400 + static_cast<int64_t>(hour * 3600 + minute * 60);
-  *us = seconds * kMicros + static_cast<int64_t>(second * static_cast<double>(kMicros) + 0.5) - kUnixToPostgresUs;
+  *us = seconds * kMicros + static_cast<int64_t>(second * static_cast<double>(kMicros) + 0.5) -
+        kUnixToPostgresUs;
   return true;
 }
 

@@ -60,7 +60,8 @@ class Ledger {
 
   // Distinct attempts of remedy on object in the last seven days. except_attempt
   // is not counted: it is the one that asks for another round.
-  int32_t Repeats(std::string_view remedy, std::string_view object, int64_t now_us, int64_t except_attempt = 0) const;
+  int32_t Repeats(std::string_view remedy, std::string_view object, int64_t now_us,
+                  int64_t except_attempt = 0) const;
 
   size_t size() const { return entries_.size(); }
 

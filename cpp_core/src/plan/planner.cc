@@ -22,7 +22,8 @@ bool Contains(std::span<const string_view> names, string_view name) {
 }
 
 bool Has(const RemedyDef& remedy, Precondition wanted) {
-  return std::find(remedy.preconditions.begin(), remedy.preconditions.end(), wanted) != remedy.preconditions.end();
+  return std::find(remedy.preconditions.begin(), remedy.preconditions.end(), wanted) !=
+         remedy.preconditions.end();
 }
 
 // First evidence of a node that is present, or null.
@@ -110,12 +111,14 @@ std::string SettingReachable(const PlanContext& context) {
   return context.server->max_wal_size_file != 0 ? "max_wal_size is set where ALTER SYSTEM has no effect" : "";
 }
 
-std::string WhyNot(Precondition precondition, const Match& match, const PlanContext& context, const Params& params) {
+std::string WhyNot(Precondition precondition, const Match& match, const PlanContext& context,
+                   const Params& params) {
   switch (precondition) {
     case Precondition::kTargets:
       return match.targets.empty() ? "there is no session that may be signalled" : "";
     case Precondition::kRelation:
-      return params.count("relation") == 0 || params.count("relation_oid") == 0 ? "the table is not known" : "";
+      return params.count("relation") == 0 || params.count("relation_oid") == 0 ? "the table is not known"
+                                                                                : "";
     case Precondition::kIndex:
       return params.count("index") == 0 || params.count("index_oid") == 0 ? "the index is not known" : "";
     case Precondition::kTableFree:
@@ -136,13 +139,17 @@ std::string WhyNot(Precondition precondition, const Match& match, const PlanCont
 
 // ---- the particulars of single remedies ----
 
+double WalRate(const Match& match) {
+  const auto rate = match.values.find("wal_mb_per_s");
+  return rate == match.values.end() ? 0 : rate->second * 1024 * 1024;
+}
+
 void ChooseWalSize(const RemedyDef& remedy, const Match& match, const PlanContext& context, Params* params,
                    Candidate* candidate) {
   if (context.server == nullptr) return;  // refused by kSettingReachable
-  const auto rate = match.values.find("wal_bytes_per_s");
   const WalSizeStep step =
-      NextWalSize(*context.server, rate == match.values.end() ? 0 : rate->second,
-                  CountAttempts(context, remedy.name, "rolled_back"), context.max_wal_disk_share);
+      NextWalSize(*context.server, WalRate(match), CountAttempts(context, remedy.name, "rolled_back"),
+                  context.max_wal_disk_share);
   if (candidate->refused_because.empty()) candidate->refused_because = step.refused_because;
   (*params)["current"] = std::to_string(step.current_mb);
   (*params)["value"] = std::to_string(step.value_mb);
@@ -152,7 +159,8 @@ void ChooseWalSize(const RemedyDef& remedy, const Match& match, const PlanContex
   candidate->expected.push_back({"server_setting", "max_wal_size", (*params)["value"] + "MB"});
 }
 
-void ChooseAutovacuumOptions(const RemedyDef& remedy, const Match& match, Params* params, Candidate* candidate) {
+void ChooseAutovacuumOptions(const RemedyDef& remedy, const Match& match, Params* params,
+                             Candidate* candidate) {
   for (const ParamDef& def : remedy.params)
     if (!def.fallback.empty()) params->emplace(std::string(def.name), std::string(def.fallback));
   candidate->expected.push_back(
@@ -177,6 +185,8 @@ void ChooseIndexRisk(const Match& match, Candidate* candidate) {
 void Particulars(const RemedyDef& remedy, const Match& match, const PlanContext& context, Params* params,
                  Candidate* candidate) {
   if (Has(remedy, Precondition::kWalRoom)) ChooseWalSize(remedy, match, context, params, candidate);
+  // Large tables are analysed when somebody says so.
+  if (remedy.name == "analyze_table" && IsSet(match, "too_large")) candidate->risk = "A3";
   if (remedy.name == "set_autovacuum_options") ChooseAutovacuumOptions(remedy, match, params, candidate);
   if (Has(remedy, Precondition::kNotConstraint)) ChooseIndexRisk(match, candidate);
 }
@@ -197,7 +207,8 @@ std::string ActionText(const RemedyDef& remedy, const Match& match, const Params
     if (found != params.end()) text = Replace(text, std::string("{") + name + "}", found->second);
   }
   for (size_t i = 0; i < targets.size(); ++i)
-    text += (i == 0 ? " (pid " : ", ") + std::to_string(targets[i].id.pid) + (i + 1 == targets.size() ? ")" : "");
+    text +=
+        (i == 0 ? " (pid " : ", ") + std::to_string(targets[i].id.pid) + (i + 1 == targets.size() ? ")" : "");
   return text;
 }
 
@@ -224,7 +235,8 @@ std::string Percent(double share) {
 const CausePosterior* SupportingCause(const RemedyDef& remedy, const Diagnosis& diagnosis) {
   const CausePosterior* best = nullptr;
   for (const CausePosterior& cause : diagnosis.causes)
-    if (Contains(remedy.causes, cause.node) && (best == nullptr || cause.posterior > best->posterior)) best = &cause;
+    if (Contains(remedy.causes, cause.node) && (best == nullptr || cause.posterior > best->posterior))
+      best = &cause;
   return best;
 }
 
@@ -306,7 +318,8 @@ Candidate MakeCandidate(const RemedyDef& remedy, const Match& match, const Cause
       candidate.sql = SignalText(remedy, candidate.targets);
   } catch (const TemplateError& error) {
     // Nothing of a statement that could not be built whole may be used.
-    candidate.sql = candidate.guard_sql = candidate.probe_sql = candidate.undo_sql = candidate.capture_items = "";
+    candidate.sql = candidate.guard_sql = candidate.probe_sql = candidate.undo_sql = candidate.capture_items =
+        "";
     if (candidate.refused_because.empty()) candidate.refused_because = error.what();
   }
   candidate.action = ActionText(remedy, match, params, candidate.targets);

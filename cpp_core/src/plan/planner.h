@@ -29,9 +29,9 @@ struct ExpectedValue {
 
 struct Candidate {
   std::string remedy;
-  std::string action;        // human text
+  std::string action;  // human text
   std::string action_class;
-  std::string risk;          // A1 .. A4, of this case: may be above the catalogue's
+  std::string risk;  // A1 .. A4, of this case: may be above the catalogue's
   bool reversible = false;
   hc_command_kind kind = HC_CMD_SQL;
   std::vector<Target> targets;  // sessions of this round
@@ -48,15 +48,15 @@ struct Candidate {
 
   // Beyond the sketch of the interface:
   std::string root_cause;
-  double confidence = 0;         // posterior of root_cause
-  double symptom_with = 1;       // P(symptom) with and without the cause
+  double confidence = 0;    // posterior of root_cause
+  double symptom_with = 1;  // P(symptom) with and without the cause
   double symptom_without = 0;
-  std::string object;            // key of the ledger and of the object budget
-  int32_t lock_mode = 0;         // strongest lock taken on user objects
-  bool harmless = false;         // needs no undo
-  std::string verification;      // how success is judged, "" not at all
-  int64_t verify_ms = 0;         // least time verification needs
-  int64_t disk_bytes = 0;        // space it may take on the WAL volume
+  std::string object;        // key of the ledger and of the object budget
+  int32_t lock_mode = 0;     // strongest lock taken on user objects
+  bool harmless = false;     // needs no undo
+  std::string verification;  // how success is judged, "" not at all
+  int64_t verify_ms = 0;     // least time verification needs
+  int64_t disk_bytes = 0;    // space it may take on the WAL volume
   std::vector<ExpectedValue> expected;
   std::map<std::string, double> values;  // current, value, ... for verification
 };

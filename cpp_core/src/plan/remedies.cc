@@ -43,12 +43,9 @@ constexpr ParamDef kVacuumParams[] = {
     {"cost_limit", ParamType::kInteger, false, "1000"},
 };
 constexpr ParamDef kAutovacuumParams[] = {
-    {"relation", ParamType::kIdentifier, true, ""},
-    {"relation_oid", ParamType::kOid, true, ""},
-    {"scale_factor", ParamType::kNumber, false, "0.02"},
-    {"cost_limit", ParamType::kInteger, false, "1000"},
-    {"enable", ParamType::kKeywords, false, ""},
-    {"enable_reset", ParamType::kKeywords, false, ""},
+    {"relation", ParamType::kIdentifier, true, ""},      {"relation_oid", ParamType::kOid, true, ""},
+    {"scale_factor", ParamType::kNumber, false, "0.02"}, {"cost_limit", ParamType::kInteger, false, "1000"},
+    {"enable", ParamType::kKeywords, false, ""},         {"enable_reset", ParamType::kKeywords, false, ""},
     {"may_be_off", ParamType::kBoolean, false, "false"},
 };
 constexpr ParamDef kWalParams[] = {
@@ -75,12 +72,12 @@ constexpr Precondition kNeedsDeadIndex[] = {Precondition::kIndex, Precondition::
 // ---- SQL ----
 
 // Still the table that was diagnosed, and nobody maintains it just now.
-#define HEAL_TABLE_GUARD                                                                              \
-  "SELECT {relation_oid} = pg_catalog.to_regclass({relation!})::pg_catalog.oid"                        \
-  " AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum AS p"                               \
-  " WHERE p.datname = pg_catalog.current_database() AND p.relid = {relation_oid})"                     \
-  " AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_analyze AS p"                              \
-  " WHERE p.datname = pg_catalog.current_database()"                                                   \
+#define HEAL_TABLE_GUARD                                                                           \
+  "SELECT {relation_oid} IS NOT DISTINCT FROM pg_catalog.to_regclass({relation!})::pg_catalog.oid" \
+  " AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum AS p"                           \
+  " WHERE p.datname = pg_catalog.current_database() AND p.relid = {relation_oid})"                 \
+  " AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_analyze AS p"                          \
+  " WHERE p.datname = pg_catalog.current_database()"                                               \
   " AND {relation_oid} IN (p.relid, p.current_child_table_relid))"
 
 // Microseconds since 2000-01-01, as the core counts time.
@@ -99,8 +96,7 @@ constexpr string_view kVacuumProbe =
     " AS last_vacuum_us FROM pg_catalog.pg_stat_all_tables AS s WHERE s.relid = {relation_oid}";
 
 // Autovacuum switched off by its user stays off unless that was approved.
-constexpr string_view kAutovacuumGuard =
-    HEAL_TABLE_GUARD
+constexpr string_view kAutovacuumGuard = HEAL_TABLE_GUARD
     " AND ({may_be_off} OR NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c,"
     " pg_catalog.pg_options_to_table(c.reloptions) AS o WHERE c.oid = {relation_oid}"
     " AND o.option_name = 'autovacuum_enabled' AND NOT o.option_value::pg_catalog.bool))";
@@ -292,9 +288,10 @@ constexpr RemedyDef kRemedies[] = {
      .probe_sql = kAutovacuumProbe,
      .undo_sql = "ALTER TABLE {relation} RESET ({enable_reset}autovacuum_vacuum_scale_factor, "
                  "autovacuum_vacuum_cost_limit)",
-     .capture = R"([{"kind":"storage_option","relation_oid":{relation_oid},"name":"autovacuum_enabled"},)"
-                R"({"kind":"storage_option","relation_oid":{relation_oid},"name":"autovacuum_vacuum_scale_factor"},)"
-                R"({"kind":"storage_option","relation_oid":{relation_oid},"name":"autovacuum_vacuum_cost_limit"}])",
+     .capture =
+         R"([{"kind":"storage_option","relation_oid":{relation_oid},"name":"autovacuum_enabled"},)"
+         R"({"kind":"storage_option","relation_oid":{relation_oid},"name":"autovacuum_vacuum_scale_factor"},)"
+         R"({"kind":"storage_option","relation_oid":{relation_oid},"name":"autovacuum_vacuum_cost_limit"}])",
      .lock_timeout_ms = 1000,
      .statement_timeout_ms = 30000,
      .lock_mode = kShareUpdateExclusive,
@@ -429,7 +426,8 @@ void CheckKeywords(const ParamDef& def, string_view value) {
 
 void CheckIndexDef(const ParamDef& def, string_view value) {
   const bool create = value.starts_with("CREATE INDEX ") || value.starts_with("CREATE UNIQUE INDEX ");
-  if (!create || value.size() > kMaxIndexDef || HoldsSeparator(value)) Reject(def.name, "is not an index definition");
+  if (!create || value.size() > kMaxIndexDef || HoldsSeparator(value))
+    Reject(def.name, "is not an index definition");
 }
 
 // ---- templates ----
@@ -453,7 +451,8 @@ size_t PlaceholderLength(string_view text) {
   return n < text.size() && text[n] == '}' ? n + 1 : 0;
 }
 
-std::string Value(const RemedyDef& remedy, string_view name, const std::map<std::string, std::string>& params) {
+std::string Value(const RemedyDef& remedy, string_view name,
+                  const std::map<std::string, std::string>& params) {
   for (const ParamDef& def : remedy.params) {
     if (def.name != name) continue;
     const auto found = params.find(std::string(name));
@@ -501,7 +500,8 @@ std::string CheckedParam(const ParamDef& def, string_view value) {
   return std::string(value);
 }
 
-std::string FillTemplate(const RemedyDef& remedy, string_view text, const std::map<std::string, std::string>& params) {
+std::string FillTemplate(const RemedyDef& remedy, string_view text,
+                         const std::map<std::string, std::string>& params) {
   std::string out;
   while (!text.empty()) {
     const size_t length = text[0] == '{' ? PlaceholderLength(text) : 0;

@@ -9,16 +9,15 @@
 // else it is one of relation_oid, database_oid and the planner's own values
 // (current, value), else its default.
 //
-// Parameters expected from the matchers:
+// Parameters expected from the matchers (quoted for SQL where they are names):
 //   analyze_table, vacuum_table, set_autovacuum_options
-//       params relation (quoted, qualified); Match::relation_oid and database_oid
+//       params relation; Match::relation_oid and database_oid;
+//       values too_large (analyze_table: asks first)
 //   drop_invalid_index
-//       params index, table (quoted, qualified), index_name (quoted, not qualified,
-//       optional), definition (optional); index_oid in params or values;
-//       Match::relation_oid is the table;
-//       values unique, constraint, primary, exclusion, leftover (0 or 1, where known)
+//       params index, index_oid, table_oid, definition;
+//       values unique, constraint, leftover (0 or 1, where known)
 //   raise_max_wal_size
-//       nothing; values wal_bytes_per_s (optional) lets it take one larger step
+//       nothing; values wal_mb_per_s (optional) lets it take one larger step
 //   terminate_idle_blocker, cancel_waiting_ddl, terminate_idle_leak
 //       Match::targets, worst first
 // All SQL runs with search_path = pg_catalog, pg_temp, statement by statement.
@@ -72,8 +71,8 @@ struct RemedyDef {
   std::string_view summary;  // one sentence for people, {subject} allowed
   std::span<const std::string_view> failures;
   std::span<const std::string_view> causes;  // root causes it helps against
-  std::string_view action_class;             // restart failover scale reconfigure clear throttle monitor repair
-  std::string_view risk;                     // A1 .. A4
+  std::string_view action_class;  // restart failover scale reconfigure clear throttle monitor repair
+  std::string_view risk;          // A1 .. A4
   bool reversible;
   bool harmless;  // needs no undo: harmless by nature, or the catalogue says so
   hc_command_kind kind;
@@ -84,9 +83,9 @@ struct RemedyDef {
   int32_t lock_timeout_ms, statement_timeout_ms;
   int32_t lock_mode;  // strongest lock it takes on user objects, 0 none, 8 AccessExclusive
   std::span<const Precondition> preconditions;
-  int32_t per_round;         // sessions or statements in one round
-  double expected_success;   // before there is history
-  int64_t verify_ms;         // time to verify, where the policy's recovery time is shorter
+  int32_t per_round;        // sessions or statements in one round
+  double expected_success;  // before there is history
+  int64_t verify_ms;        // time to verify, where the policy's recovery time is shorter
   std::string_view verification;
 };
 
@@ -104,7 +103,8 @@ std::string CheckedParam(const ParamDef& def, std::string_view value);
 
 // Fill a template of remedy. Throws TemplateError when a parameter is missing,
 // malformed or not declared by the remedy.
-std::string FillTemplate(const RemedyDef& remedy, std::string_view text, const std::map<std::string, std::string>& params);
+std::string FillTemplate(const RemedyDef& remedy, std::string_view text,
+                         const std::map<std::string, std::string>& params);
 
 }  // namespace heal
 

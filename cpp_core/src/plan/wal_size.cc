@@ -7,7 +7,7 @@ namespace heal {
 namespace {
 
 constexpr double kMegabyte = 1024.0 * 1024.0;
-constexpr double kFreeShare = 0.15;      // of the volume, to stay free whatever happens
+constexpr double kFreeShare = 0.15;       // of the volume, to stay free whatever happens
 constexpr double kSmallestGrowth = 1.25;  // below it a change is not worth its risk
 
 // With checkpoint_completion_target 0.9 the server starts a checkpoint after
@@ -19,8 +19,8 @@ double WantedMb(const hc_server& server, double wal_bytes_per_s, int32_t rolled_
   const double limit = current * static_cast<double>(kMaxWalGrowth);
   double wanted = current * std::exp2(1.0 + std::clamp(rolled_back, 0, 3));
   if (std::isfinite(wal_bytes_per_s) && wal_bytes_per_s > 0) {
-    const double needed =
-        wal_bytes_per_s * static_cast<double>(server.checkpoint_timeout_s) * kIntervalsInMaxWalSize / kMegabyte;
+    const double needed = wal_bytes_per_s * static_cast<double>(server.checkpoint_timeout_s) *
+                          kIntervalsInMaxWalSize / kMegabyte;
     while (wanted < needed && wanted < limit) wanted *= 2;
   }
   return std::min(wanted, limit);
@@ -28,7 +28,8 @@ double WantedMb(const hc_server& server, double wal_bytes_per_s, int32_t rolled_
 
 }  // namespace
 
-WalSizeStep NextWalSize(const hc_server& server, double wal_bytes_per_s, int32_t rolled_back, double max_share) {
+WalSizeStep NextWalSize(const hc_server& server, double wal_bytes_per_s, int32_t rolled_back,
+                        double max_share) {
   WalSizeStep step;
   step.current_mb = server.max_wal_size_mb;
   if (server.max_wal_size_mb <= 0) {

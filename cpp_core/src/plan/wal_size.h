@@ -23,7 +23,8 @@ struct WalSizeStep {
 // free space of the WAL volume, and only with twice the growth and 15 % of the
 // volume free.
 inline constexpr int64_t kMaxWalGrowth = 16;
-WalSizeStep NextWalSize(const hc_server& server, double wal_bytes_per_s, int32_t rolled_back, double max_share);
+WalSizeStep NextWalSize(const hc_server& server, double wal_bytes_per_s, int32_t rolled_back,
+                        double max_share);
 
 }  // namespace heal
 

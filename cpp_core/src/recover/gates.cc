@@ -19,7 +19,7 @@ constexpr double kClearlyLower = 0.8;  // as in the planner
 
 // Programs whose sessions are backups, dumps or replication by other means.
 constexpr string_view kProtectedApplications[] = {
-    "pg_dump", "pg_restore", "pg_basebackup", "pg_receivewal", "pg_recvlogical", "pg_rewind", "pg_upgrade",
+    "pg_dump", "pg_restore", "pg_basebackup", "pg_receivewal", "pg_recvlogical", "pg_rewind",  "pg_upgrade",
     "barman",  "pgbackrest", "wal-g",         "wal_g",         "pg_repack",      "pg_squeeze", "debezium"};
 
 // CheckGates sees to it that neither pointer is null.
@@ -161,7 +161,8 @@ bool EachTarget(const Candidate& candidate, string* reason, const char* kept, co
 bool OnlyClients(const Candidate& candidate, const Match&, const GateContext&, string* reason) {
   return EachTarget(candidate, reason, "only client backends are signalled", "is not a client backend",
                     [](const Target& target) {
-                      return target.kind != HC_BACKEND_CLIENT || (target.flags & HC_SESSION_PARALLEL_WORKER) != 0;
+                      return target.kind != HC_BACKEND_CLIENT ||
+                             (target.flags & HC_SESSION_PARALLEL_WORKER) != 0;
                     });
 }
 
@@ -176,8 +177,8 @@ bool NotOurs(const Candidate& candidate, const Match&, const GateContext&, strin
 }
 
 bool NoMaintenance(const Candidate& candidate, const Match&, const GateContext&, string* reason) {
-  return EachTarget(candidate, reason, "no maintenance is running in the sessions", "runs a maintenance command",
-                    [](const Target& target) {
+  return EachTarget(candidate, reason, "no maintenance is running in the sessions",
+                    "runs a maintenance command", [](const Target& target) {
                       return (target.flags & (HC_SESSION_MAINTENANCE | HC_SESSION_ANTI_WRAPAROUND)) != 0;
                     });
 }
@@ -212,7 +213,8 @@ bool TwoLooks(const Candidate&, const Match& match, const GateContext& context, 
   }
   if (Approved(context, reason)) return true;
   const int32_t needed = std::max(2, context.settings->confirm_samples);
-  *reason = "seen in " + std::to_string(context.looks) + " of " + std::to_string(needed) + " consecutive samples";
+  *reason =
+      "seen in " + std::to_string(context.looks) + " of " + std::to_string(needed) + " consecutive samples";
   return context.looks >= needed;
 }
 
@@ -274,14 +276,15 @@ bool CalmFor(const GateContext& context, int64_t calm_us, const char* since, str
   const int64_t age_us = context.now_us - context.server->started_at;
   const bool calm = calm_us <= 0 || age_us >= calm_us;
   *reason = calm ? "the server runs long enough"
-                 : string(since) + " is " + std::to_string(std::max<int64_t>(age_us, 0) / 1000000) + " s ago, less than " +
-                       std::to_string(calm_us / 1000000) + " s";
+                 : string(since) + " is " + std::to_string(std::max<int64_t>(age_us, 0) / 1000000) +
+                       " s ago, less than " + std::to_string(calm_us / 1000000) + " s";
   return calm;
 }
 
 bool CalmPeriod(const Candidate&, const Match&, const GateContext& context, string* reason) {
   if (Approved(context, reason)) return true;
-  return CalmFor(context, int64_t{context.settings->calm_period_ms} * 1000, "start, promotion or recovery", reason);
+  return CalmFor(context, int64_t{context.settings->calm_period_ms} * 1000, "start, promotion or recovery",
+                 reason);
 }
 
 // A server that crashed is watched twice as long.
@@ -346,7 +349,8 @@ bool DiskSpace(const Candidate& candidate, const Match&, const GateContext& cont
 
 bool Concurrency(const Candidate&, const Match&, const GateContext& context, string* reason) {
   const int32_t limit = std::max(1, context.settings->concurrent_recoveries);
-  *reason = std::to_string(context.running) + " of at most " + std::to_string(limit) + " other recoveries are running";
+  *reason = std::to_string(context.running) + " of at most " + std::to_string(limit) +
+            " other recoveries are running";
   return context.running < limit;
 }
 
@@ -397,22 +401,29 @@ constexpr GateDef kGates[] = {
     {"protected_kind", OnlyClients, kRefuse, false, "Only client backends are signalled."},
     {"protected_replication", NoReplication, kRefuse, false, "Replication roles are never signalled."},
     {"protected_own", NotOurs, kRefuse, false, "The healer never signals itself."},
-    {"protected_maintenance", NoMaintenance, kRefuse, false, "Maintenance and vacuum against wraparound go on."},
+    {"protected_maintenance", NoMaintenance, kRefuse, false,
+     "Maintenance and vacuum against wraparound go on."},
     {"protected_application", NoBackupProgram, kRefuse, false, "Backups, dumps and replication tools go on."},
-    {"protected_superuser", NoSuperuser, kRefuse, false, "Superusers are signalled only where a policy allows it."},
+    {"protected_superuser", NoSuperuser, kRefuse, false,
+     "Superusers are signalled only where a policy allows it."},
     {"two_looks", TwoLooks, kWait, true, "Anything but a proven fact is seen in consecutive samples first."},
-    {"budget_round", SessionsInRound, kWait, false, "At most max(1, min(3, 5 % of sessions)) sessions in a round."},
+    {"budget_round", SessionsInRound, kWait, false,
+     "At most max(1, min(3, 5 % of sessions)) sessions in a round."},
     {"budget_minute", PerMinute, kWait, false, "Actions per minute are limited."},
     {"budget_hour", PerHour, kWait, false, "Actions per hour are limited."},
     {"budget_object", PerObject, kWait, false, "Actions per object are limited."},
     {"budget_role", PerRole, kWait, false, "Actions per role are limited."},
-    {"oscillation", Oscillation, kEscalate, false, "The third repeat in seven days is not followed by a fourth."},
+    {"oscillation", Oscillation, kEscalate, false,
+     "The third repeat in seven days is not followed by a fourth."},
     {"calm_period", CalmPeriod, kWait, false, "Nothing automatic soon after start, promotion or recovery."},
-    {"server_crash", AfterServerCrash, kWait, false, "After a crash of the server it is watched twice as long."},
-    {"healer_crash", AfterHealerCrash, kWait, false, "A healer that comes up after its own crash observes first."},
+    {"server_crash", AfterServerCrash, kWait, false,
+     "After a crash of the server it is watched twice as long."},
+    {"healer_crash", AfterHealerCrash, kWait, false,
+     "A healer that comes up after its own crash observes first."},
     {"base_backup", BaseBackup, kWait, false, "Nothing automatic during a base backup."},
     {"migration", Migration, kWait, false, "Nothing automatic during a declared migration."},
-    {"lock_timeout", LockTimeout, kRefuse, false, "Own statements run with lock_timeout and statement_timeout."},
+    {"lock_timeout", LockTimeout, kRefuse, false,
+     "Own statements run with lock_timeout and statement_timeout."},
     {"access_exclusive", NoAccessExclusive, kAsk, false, "ACCESS EXCLUSIVE needs approval."},
     {"disk", DiskSpace, kEscalate, false, "Room on disk is proven before it is used."},
     {"concurrency", Concurrency, kWait, false, "Few recoveries run at a time."},

@@ -39,7 +39,8 @@ std::string SchemaOf(string_view name) {
 
 bool Matches(string_view pattern, string_view text) {
   if (text.empty()) return false;
-  if (!pattern.empty() && pattern.back() == '*') return text.starts_with(pattern.substr(0, pattern.size() - 1));
+  if (!pattern.empty() && pattern.back() == '*')
+    return text.starts_with(pattern.substr(0, pattern.size() - 1));
   return pattern == text;
 }
 
@@ -138,7 +139,8 @@ hc_mode Policies::Autonomy(hc_mode server, const PolicySubject& subject) const {
 std::string Policies::Exempt(const PolicySubject& subject) const {
   std::string reason;
   ForEach("exempt", subject, [&](const Row& row) {
-    if (reason.empty() && !SwitchedOff(row.value)) reason = row.scope + " " + row.subject + " is exempt by policy";
+    if (reason.empty() && !SwitchedOff(row.value))
+      reason = row.scope + " " + row.subject + " is exempt by policy";
   });
   return reason;
 }

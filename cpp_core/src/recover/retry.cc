@@ -37,6 +37,8 @@ int64_t BackoffUs(const RetryPolicy& policy, int32_t failed_attempt) {
   return std::min(delay, longest);
 }
 
-bool MayRetry(const RetryPolicy& policy, int32_t attempts_made) { return attempts_made < policy.max_attempts; }
+bool MayRetry(const RetryPolicy& policy, int32_t attempts_made) {
+  return attempts_made < policy.max_attempts;
+}
 
 }  // namespace heal

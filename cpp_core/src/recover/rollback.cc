@@ -74,7 +74,8 @@ std::vector<int64_t> NestedSnapshots(std::span<const SnapshotNode> all, int64_t 
   for (bool grown = true; grown;) {
     grown = false;
     for (const SnapshotNode& node : all) {
-      const bool belongs = node.snapshot_id == root || (node.parent_id != 0 && inside.count(node.parent_id) != 0);
+      const bool belongs =
+          node.snapshot_id == root || (node.parent_id != 0 && inside.count(node.parent_id) != 0);
       if (!belongs || !inside.insert(node.snapshot_id).second) continue;
       nested.push_back(node);
       grown = true;
@@ -85,7 +86,8 @@ std::vector<int64_t> NestedSnapshots(std::span<const SnapshotNode> all, int64_t 
     return std::pair(a.taken_at_us, a.snapshot_id) > std::pair(b.taken_at_us, b.snapshot_id);
   });
   // The root is the oldest whatever the clock said.
-  std::stable_partition(nested.begin(), nested.end(), [&](const SnapshotNode& n) { return n.snapshot_id != root; });
+  std::stable_partition(nested.begin(), nested.end(),
+                        [&](const SnapshotNode& n) { return n.snapshot_id != root; });
   std::vector<int64_t> ids;
   for (const SnapshotNode& node : nested) ids.push_back(node.snapshot_id);
   return ids;
@@ -142,7 +144,8 @@ const Rollback::Step Rollback::kSteps[] = {
 Rollback::Rollback(const RollbackOptions& options, std::vector<RollbackImage> images,
                    std::vector<CaptureRequest> requests)
     : options_(options), images_(std::move(images)), requests_(std::move(requests)), before_(Merge(images_)) {
-  by_hand_ = std::any_of(images_.begin(), images_.end(), [](const RollbackImage& image) { return image.by_hand; });
+  by_hand_ =
+      std::any_of(images_.begin(), images_.end(), [](const RollbackImage& image) { return image.by_hand; });
   if (requests_.empty()) requests_ = RecaptureRequests(before_);
 }
 

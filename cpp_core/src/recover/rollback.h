@@ -26,7 +26,8 @@
 namespace heal {
 
 enum class RollbackStatus { kInProgress, kSuccess, kPartial, kFailed, kVerificationFailed };
-const char* RollbackStatusName(RollbackStatus status);  // in_progress success partial failed verification_failed
+const char* RollbackStatusName(
+    RollbackStatus status);  // in_progress success partial failed verification_failed
 
 enum class RollbackState { kIdle, kCaptureNow, kUndo, kCaptureAgain, kWaiting, kDone };
 const char* RollbackStateName(RollbackState state);
@@ -81,7 +82,8 @@ class Rollback {
  public:
   // images: newest first (NestedSnapshots). requests show the state of now; none:
   // RecaptureRequests of the items, which is right for automatic snapshots.
-  Rollback(const RollbackOptions& options, std::vector<RollbackImage> images, std::vector<CaptureRequest> requests);
+  Rollback(const RollbackOptions& options, std::vector<RollbackImage> images,
+           std::vector<CaptureRequest> requests);
 
   // First commands. Once.
   std::vector<RollbackCommand> Start(int64_t now_us);
@@ -97,7 +99,7 @@ class Rollback {
   RollbackStatus status() const { return status_; }
   const std::string& detail() const { return detail_; }
   int32_t attempt() const { return attempt_; }
-  std::vector<int64_t> snapshots() const;      // ids, newest first
+  std::vector<int64_t> snapshots() const;  // ids, newest first
   const std::vector<RollbackItem>& items() const { return items_; }
 
  private:

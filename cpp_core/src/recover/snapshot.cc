@@ -37,7 +37,8 @@ std::optional<std::string> OptionalText(const json& item, const char* key, size_
 
 uint32_t Oid(const json& item, const char* key, size_t position) {
   const auto found = item.find(key);
-  if (found == item.end() || !found->is_number_integer()) Fail(position, std::string(key) + " is not an integer");
+  if (found == item.end() || !found->is_number_integer())
+    Fail(position, std::string(key) + " is not an integer");
   if (found->is_number_unsigned() ? found->get<uint64_t>() > UINT32_MAX
                                   : found->get<int64_t>() < 0 || found->get<int64_t>() > int64_t{UINT32_MAX})
     Fail(position, std::string(key) + " is out of range");
@@ -159,7 +160,8 @@ std::vector<SnapshotItem> ParseItems(string_view text) {
   // The callback bounds nesting: an item is an object in an array.
   bool deep = false;
   const auto shallow = [&deep](int depth, json::parse_event_t event, json&) {
-    const bool opens = event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
+    const bool opens =
+        event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
     deep = deep || (opens && depth > 1);
     return !(opens && depth > 1);
   };
@@ -180,9 +182,14 @@ std::vector<SnapshotItem> ParseItems(string_view text) {
 std::string ItemsJson(std::span<const SnapshotItem> items) {
   json list = json::array();
   for (const SnapshotItem& item : items) {
-    json image = {{"kind", item.kind},     {"database", item.database}, {"database_oid", item.database_oid},
-                  {"object", item.object}, {"name", item.name},         {"value", OptionalJson(item.value)},
-                  {"restore_sql", item.restore_sql}, {"reset_sql", item.reset_sql}};
+    json image = {{"kind", item.kind},
+                  {"database", item.database},
+                  {"database_oid", item.database_oid},
+                  {"object", item.object},
+                  {"name", item.name},
+                  {"value", OptionalJson(item.value)},
+                  {"restore_sql", item.restore_sql},
+                  {"reset_sql", item.reset_sql}};
     if (item.has_expected) image["expected"] = OptionalJson(item.expected);
     list.push_back(std::move(image));
   }
@@ -196,7 +203,8 @@ void SetExpected(std::span<const ExpectedValue> expected, std::vector<SnapshotIt
     item.has_expected = true;
     item.expected = item.value;
     for (const ExpectedValue& change : expected)
-      if (change.kind == item.kind && (change.name.empty() || change.name == item.name)) item.expected = change.value;
+      if (change.kind == item.kind && (change.name.empty() || change.name == item.name))
+        item.expected = change.value;
   }
 }
 
@@ -229,8 +237,10 @@ std::vector<CaptureRequest> RecaptureRequests(std::span<const SnapshotItem> item
 }
 
 std::vector<CaptureRequest> ManualRequests(string_view component, std::span<const uint32_t> databases) {
-  const bool known = std::find(std::begin(kComponents), std::end(kComponents), component) != std::end(kComponents);
-  if (!component.empty() && !known) throw SnapshotError("unknown snapshot component \"" + std::string(component) + "\"");
+  const bool known =
+      std::find(std::begin(kComponents), std::end(kComponents), component) != std::end(kComponents);
+  if (!component.empty() && !known)
+    throw SnapshotError("unknown snapshot component \"" + std::string(component) + "\"");
   std::vector<CaptureRequest> requests;
   for (const uint32_t database : databases) requests.push_back({database, Array({RequestOf(component)})});
   return requests;

@@ -17,7 +17,7 @@ using std::string;
 
 constexpr int64_t kMillis = 1000;
 constexpr int64_t kSecondUs = 1000000;
-constexpr int64_t kSoonUs = 100000;  // a look while sessions are about to go
+constexpr int64_t kSoonUs = 100000;            // a look while sessions are about to go
 constexpr int64_t kReloadUs = 10 * kSecondUs;  // a reload takes effect within
 constexpr double kClearlyMore = 1.2;
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
@@ -62,23 +62,24 @@ bool Holds(const hc_observation& observation, const hc_lock& lock, const std::se
   return false;
 }
 
-bool WaitsFor(const hc_observation& observation, const hc_lock& lock, const std::set<int32_t>& pids) {
+// Place of the first waiter that waits because of pids: everybody when they hold
+// the lock, those behind when they wait themselves; n_waiters when there is none.
+uint32_t FirstVictim(const hc_observation& observation, const hc_lock& lock, const std::set<int32_t>& pids) {
+  if (Holds(observation, lock, pids)) return 0;
   for (uint32_t i = 0; i < lock.n_waiters; ++i)
-    if (pids.count(observation.lock_waiters[lock.first_waiter + i].pid) != 0) return true;
-  return false;
+    if (pids.count(observation.lock_waiters[lock.first_waiter + i].pid) != 0) return i + 1;
+  return lock.n_waiters;
 }
 
-// A shared lock has several holders and victims wait for all of them; a queue
-// holds up who stands behind a waiter. Either way the lock is the victims'.
 std::vector<Victim> VictimsOf(const hc_observation& observation, const std::set<int32_t>& pids) {
   std::vector<Victim> victims;
   for (uint32_t l = 0; l < observation.n_locks; ++l) {
     const hc_lock& lock = observation.locks[l];
-    if (!Holds(observation, lock, pids) && !WaitsFor(observation, lock, pids)) continue;
-    for (uint32_t i = 0; i < lock.n_waiters; ++i) {
+    for (uint32_t i = FirstVictim(observation, lock, pids); i < lock.n_waiters; ++i) {
       const hc_lock_waiter& waiter = observation.lock_waiters[lock.first_waiter + i];
       if (pids.count(waiter.pid) != 0) continue;
-      victims.push_back({waiter.pid, waiter.wait_start, lock.kind, lock.database_oid, lock.relation_oid, lock.name});
+      victims.push_back(
+          {waiter.pid, waiter.wait_start, lock.kind, lock.database_oid, lock.relation_oid, lock.name});
     }
   }
   return victims;
@@ -114,7 +115,8 @@ int32_t StillWaiting(const hc_observation& observation, const VerifyBaseline& ba
 
 const hc_session* FindSession(const hc_observation& observation, const hc_session_identity& id) {
   for (uint32_t i = 0; i < observation.n_sessions; ++i)
-    if (observation.sessions[i].id.pid == id.pid && observation.sessions[i].id.backend_start == id.backend_start)
+    if (observation.sessions[i].id.pid == id.pid &&
+        observation.sessions[i].id.backend_start == id.backend_start)
       return &observation.sessions[i];
   return nullptr;
 }
@@ -134,11 +136,13 @@ bool StillWaitsForLock(const hc_observation& observation, const hc_session_ident
 
 // ---- outcomes ----
 
-// The first command that failed, null when none did.
-const hc_outcome* FirstFailure(const VerifyInput& input) {
-  for (const hc_outcome& outcome : input.outcomes)
-    if (outcome.status == HC_OUT_FAILED || outcome.status == HC_OUT_REFUSED) return &outcome;
-  return nullptr;
+bool NotDone(const hc_outcome& outcome) {
+  return outcome.status == HC_OUT_FAILED || outcome.status == HC_OUT_REFUSED;
+}
+
+// Nothing was done at all: a lost command may have been carried out.
+bool NothingDone(const VerifyInput& input) {
+  return !input.outcomes.empty() && std::all_of(input.outcomes.begin(), input.outcomes.end(), NotDone);
 }
 
 // The row of the probe, an empty object when there is none.
@@ -165,7 +169,8 @@ int ProbeFlag(const json& probe, const char* name) {
 
 // ---- facts of inspectors ----
 
-const hc_inspection* NewInspection(const hc_observation& observation, const VerifyBaseline& baseline, int64_t after) {
+const hc_inspection* NewInspection(const hc_observation& observation, const VerifyBaseline& baseline,
+                                   int64_t after) {
   for (uint32_t i = 0; i < observation.n_inspections; ++i) {
     const hc_inspection& look = observation.inspections[i];
     if (look.database_oid == baseline.database_oid && look.inspected_at > after) return &look;
@@ -212,8 +217,8 @@ VerifyResult JudgeIdleBlocker(const Judged& j) {
     return NotYet(j, VerifyVerdict::kNoEffect, "the session is still there", kSoonUs);
   const int32_t waiting = StillWaiting(j.observation, *j.baseline);
   if (waiting > 0)
-    return NotYet(j, VerifyVerdict::kNoEffect, std::to_string(waiting) + " blocked sessions still wait for the lock",
-                  kSoonUs);
+    return NotYet(j, VerifyVerdict::kNoEffect,
+                  std::to_string(waiting) + " blocked sessions still wait for the lock", kSoonUs);
   if (j.baseline->victims.empty())
     return NotYet(j, VerifyVerdict::kUnverified, "the session is gone, but nobody was seen waiting for it");
   return Result(VerifyVerdict::kHealed, "the session is gone and nobody it blocked waits for that lock");
@@ -227,8 +232,8 @@ VerifyResult JudgeDdlQueue(const Judged& j) {
       return NotYet(j, VerifyVerdict::kNoEffect, "the command still waits", kSoonUs);
   const int32_t waiting = StillWaiting(j.observation, *j.baseline);
   if (waiting > 0)
-    return NotYet(j, VerifyVerdict::kNoEffect, std::to_string(waiting) + " sessions still wait on the relation",
-                  kSoonUs);
+    return NotYet(j, VerifyVerdict::kNoEffect,
+                  std::to_string(waiting) + " sessions still wait on the relation", kSoonUs);
   if (j.baseline->victims.empty())
     return NotYet(j, VerifyVerdict::kUnverified, "the command is gone, but nobody was seen queued behind it");
   return Result(VerifyVerdict::kHealed, "the command no longer waits and its queue is gone");
@@ -241,7 +246,8 @@ bool AnalyzeFacts(const Judged& j, double* analyzed_at, double* changed) {
   *changed = ProbeNumber(probe, "n_mod_since_analyze");
   if (std::isfinite(*analyzed_at)) return true;
   const hc_table* table = FindTable(j.observation, *j.baseline);
-  if (table == nullptr || NewInspection(j.observation, *j.baseline, j.baseline->acted_at_us) == nullptr) return false;
+  if (table == nullptr || NewInspection(j.observation, *j.baseline, j.baseline->acted_at_us) == nullptr)
+    return false;
   *analyzed_at = static_cast<double>(table->last_analyze);
   *changed = static_cast<double>(table->mod_since_analyze);
   return true;
@@ -251,7 +257,8 @@ VerifyResult JudgeStatistics(const Judged& j) {
   double analyzed_at = kUnknown, changed = kUnknown;
   if (!AnalyzeFacts(j, &analyzed_at, &changed))
     return NotYet(j, VerifyVerdict::kUnverified, "nobody looked at the table since");
-  const double before = ValueOf(j.baseline->values, "last_analyze", static_cast<double>(j.baseline->acted_at_us) - 1);
+  const double before =
+      ValueOf(j.baseline->values, "last_analyze", static_cast<double>(j.baseline->acted_at_us) - 1);
   if (!(analyzed_at > before && analyzed_at >= static_cast<double>(j.baseline->acted_at_us)))
     return NotYet(j, VerifyVerdict::kNoEffect, "the table was not analysed since");
   const double changed_before = ValueOf(j.baseline->values, "mod_since_analyze");
@@ -260,52 +267,85 @@ VerifyResult JudgeStatistics(const Judged& j) {
   return Result(VerifyVerdict::kHealed, "the table was analysed after the action");
 }
 
-// What happened to checkpoints since the setting took effect.
+// What happened since the setting took effect. A cycle is the WAL that used to
+// be written between two requested checkpoints; -1 when that is not known.
 struct Checkpoints {
-  double requested, timed;
+  double requested, timed, cycles;
 };
 
-// Counting begins when the setting is seen: a checkpoint asked for just before
-// is not the remedy's. False while there is nothing to count from.
+double CycleBytes(const VerifyBaseline& baseline) {
+  const double wal = ValueOf(baseline.values, "wal_mb") * 1024 * 1024;
+  return wal / std::max(1.0, ValueOf(baseline.values, "requested", 1));
+}
+
+// Counting begins when the setting is seen: what came before is not the
+// remedy's. False while there is nothing to count from.
 bool CountCheckpoints(const Judged& j, Checkpoints* count) {
   const double requested = Metric(j.observation, HC_M_CHECKPOINTS_REQUESTED);
   const double timed = Metric(j.observation, HC_M_CHECKPOINTS_TIMED);
+  const double wal = Metric(j.observation, HC_M_WAL_BYTES);
   if (!std::isfinite(requested) || !std::isfinite(timed)) return false;
   auto& values = j.baseline->values;
-  const bool reset = requested < ValueOf(values, "since_requested", 0) || timed < ValueOf(values, "since_timed", 0);
-  if (values.count("since_requested") == 0 || reset) {
-    values["since_requested"] = requested;
-    values["since_timed"] = timed;
-    values["since_us"] = static_cast<double>(j.observation.now_us);
+  const bool reset = requested < ValueOf(values, "_since_requested", 0) ||
+                     timed < ValueOf(values, "_since_timed", 0) || wal < ValueOf(values, "_since_wal", 0);
+  if (values.count("_since_us") == 0 || reset) {
+    values["_since_requested"] = requested;
+    values["_since_timed"] = timed;
+    values["_since_us"] = static_cast<double>(j.observation.now_us);
+    values.erase("_since_wal");
+    if (std::isfinite(wal)) values["_since_wal"] = wal;
   }
-  *count = {requested - values["since_requested"], timed - values["since_timed"]};
+  const double cycle = CycleBytes(*j.baseline);
+  const double cycles = cycle > 0 ? (wal - ValueOf(values, "_since_wal")) / cycle : kUnknown;
+  *count = {requested - values["_since_requested"], timed - values["_since_timed"],
+            std::isfinite(cycles) ? cycles : -1};
   return true;
 }
 
-// Time over which the share of requested checkpoints is judged.
-int64_t CheckpointWindowUs(const Judged& j) {
-  double interval_s = ValueOf(j.baseline->values, "interval_s");
+// Time that so many checkpoint cycles took before.
+int64_t CheckpointWindowUs(const Judged& j, double cycles) {
+  const auto& values = j.baseline->values;
+  double interval_s = ValueOf(values, "interval_s");
+  if (!std::isfinite(interval_s))
+    interval_s = CycleBytes(*j.baseline) / (ValueOf(values, "wal_mb_per_s") * 1024 * 1024);
   if (!std::isfinite(interval_s) || interval_s <= 0) interval_s = 10;
-  const double cycles = Limit(j.input, *j.baseline, "verify_cycles", 3);
   return static_cast<int64_t>(std::min(cycles * interval_s, 86400.0) * static_cast<double>(kSecondUs));
 }
 
 VerifyResult JudgeShare(const Judged& j, const Checkpoints& count) {
   const double all = count.requested + count.timed;
   const double share = all > 0 ? count.requested / all : 0;
-  const double before = ValueOf(j.baseline->values, "requested_share");
-  const string seen = Number(count.requested, "%.0f") + " of " + Number(all, "%.0f") + " checkpoints were requested";
-  if (share < Limit(j.input, *j.baseline, "clear_share", 0.1)) return Result(VerifyVerdict::kHealed, seen);
-  const bool worse = std::isfinite(before) && before < 0.99 && share > before * kClearlyMore;
+  const double clear = Limit(j.input, *j.baseline, "clear_share", 0.1);
+  const string seen =
+      Number(count.requested, "%.0f") + " of " + Number(all, "%.0f") + " checkpoints were requested";
+  // One may have been under way when the setting changed.
+  const bool rare = count.cycles >= 0 && count.requested <= 1 + clear * count.cycles;
+  if (share < clear || rare) return Result(VerifyVerdict::kHealed, seen);
+  const bool worse = count.cycles > 0 && count.requested > 1 + kClearlyMore * count.cycles;
   return Result(worse ? VerifyVerdict::kWorse : VerifyVerdict::kNoEffect, seen);
+}
+
+VerifyResult JudgeCounted(const Judged& j, const Checkpoints& count) {
+  const double cycles = Limit(j.input, *j.baseline, "verify_cycles", 3);
+  if (count.cycles >= cycles) return JudgeShare(j, count);
+  const int64_t window = CheckpointWindowUs(j, cycles);
+  const int64_t past = j.observation.now_us - static_cast<int64_t>(ValueOf(j.baseline->values, "_since_us"));
+  // The load may have become less: one cycle of the old size is the least that
+  // can tell something, and the time to wait for it is bounded.
+  if (past >= window && (count.cycles < 0 || count.cycles >= 1)) return JudgeShare(j, count);
+  if (past >= 2 * window)
+    return Result(VerifyVerdict::kUnverified,
+                  "too little WAL was written to tell whether checkpoints are rarer");
+  return Result(VerifyVerdict::kNotYet, "checkpoints are counted",
+                past < window ? window - past : 2 * window - past);
 }
 
 VerifyResult JudgeCheckpoints(const Judged& j) {
   const double wanted = ValueOf(j.baseline->values, "value");
-  const bool effective = j.observation.server != nullptr &&
-                         static_cast<double>(j.observation.server->max_wal_size_mb) >= wanted;
-  const int64_t finished = static_cast<int64_t>(ValueOf(j.baseline->values, "finished_us"));
+  const bool effective =
+      j.observation.server != nullptr && static_cast<double>(j.observation.server->max_wal_size_mb) >= wanted;
   if (!effective) {
+    const int64_t finished = static_cast<int64_t>(ValueOf(j.baseline->values, "_finished_us"));
     if (j.observation.now_us - finished < kReloadUs)
       return Result(VerifyVerdict::kNotYet, "the setting is not in effect yet", kSoonUs);
     return Result(VerifyVerdict::kNoEffect, "the setting did not take effect");
@@ -313,11 +353,7 @@ VerifyResult JudgeCheckpoints(const Judged& j) {
   Checkpoints count{};
   if (!CountCheckpoints(j, &count))
     return NotYet(j, VerifyVerdict::kUnverified, "the checkpoint counters cannot be seen");
-  const int64_t since = static_cast<int64_t>(ValueOf(j.baseline->values, "since_us"));
-  const int64_t left = since + CheckpointWindowUs(j) - j.observation.now_us;
-  if (left <= 0) return JudgeShare(j, count);
-  return Result(VerifyVerdict::kNotYet, "checkpoints are counted for " + std::to_string(left / kSecondUs) + " s more",
-                left);
+  return JudgeCounted(j, count);
 }
 
 VerifyResult JudgeDeadRows(const Judged& j, double dead, double live) {
@@ -331,10 +367,11 @@ VerifyResult JudgeDeadRows(const Judged& j, double dead, double live) {
 
 VerifyResult JudgeVacuum(const Judged& j) {
   const json probe = Probe(j.input);
-  if (ProbeFlag(probe, "effective") == 0) return Result(VerifyVerdict::kNoEffect, "the options are not in effect");
+  if (ProbeFlag(probe, "effective") == 0)
+    return Result(VerifyVerdict::kNoEffect, "the options are not in effect");
   // A later look at the table knows more than the probe.
   const hc_table* table = FindTable(j.observation, *j.baseline);
-  const int64_t finished = static_cast<int64_t>(ValueOf(j.baseline->values, "finished_us"));
+  const int64_t finished = static_cast<int64_t>(ValueOf(j.baseline->values, "_finished_us"));
   if (table != nullptr && NewInspection(j.observation, *j.baseline, finished) != nullptr)
     return JudgeDeadRows(j, static_cast<double>(table->dead_tuples), static_cast<double>(table->live_tuples));
   const double dead = ProbeNumber(probe, "n_dead_tup"), live = ProbeNumber(probe, "n_live_tup");
@@ -351,7 +388,8 @@ VerifyResult JudgeIndex(const Judged& j) {
     if (gone == 0) return NotYet(j, VerifyVerdict::kNoEffect, "the index is still there");
     return NotYet(j, VerifyVerdict::kUnverified, "nobody looked at the index since");
   }
-  if (IndexListed(j.observation, *j.baseline)) return NotYet(j, VerifyVerdict::kNoEffect, "the index is still there");
+  if (IndexListed(j.observation, *j.baseline))
+    return NotYet(j, VerifyVerdict::kNoEffect, "the index is still there");
   return Result(VerifyVerdict::kHealed, "the index is gone");
 }
 
@@ -360,11 +398,11 @@ int64_t QuietUs(const Judged& j) {
   const double refused = Metric(j.observation, HC_M_LOG_TOO_MANY_CONNECTIONS);
   if (!std::isfinite(refused)) return -1;
   auto& values = j.baseline->values;
-  if (values.count("refused") == 0 || refused != values["refused"]) {
-    values["refused"] = refused;
-    values["refused_us"] = static_cast<double>(j.observation.now_us);
+  if (values.count("_refused") == 0 || refused != values["_refused"]) {
+    values["_refused"] = refused;
+    values["_refused_us"] = static_cast<double>(j.observation.now_us);
   }
-  return j.observation.now_us - static_cast<int64_t>(values["refused_us"]);
+  return j.observation.now_us - static_cast<int64_t>(values["_refused_us"]);
 }
 
 VerifyResult JudgeConnections(const Judged& j) {
@@ -382,7 +420,8 @@ VerifyResult JudgeConnections(const Judged& j) {
     result.another_round = !j.late;
     return result;
   }
-  const int64_t wanted = static_cast<int64_t>(Limit(j.input, *j.baseline, "quiet_s", 60) * static_cast<double>(kSecondUs));
+  const int64_t wanted =
+      static_cast<int64_t>(Limit(j.input, *j.baseline, "quiet_s", 60) * static_cast<double>(kSecondUs));
   if (quiet >= wanted) return Result(VerifyVerdict::kHealed, seen + " and none was refused");
   // Room was made; the quiet time is waited for beyond the deadline.
   return Result(VerifyVerdict::kNotYet, seen + ", waiting for a time without refused ones", wanted - quiet);
@@ -394,9 +433,12 @@ struct JudgeDef {
 };
 
 constexpr JudgeDef kJudges[] = {
-    {"idle_in_transaction_blocker", JudgeIdleBlocker}, {"ddl_lock_queue", JudgeDdlQueue},
-    {"stale_statistics", JudgeStatistics},             {"checkpoint_storm", JudgeCheckpoints},
-    {"vacuum_starved", JudgeVacuum},                   {"invalid_index", JudgeIndex},
+    {"idle_in_transaction_blocker", JudgeIdleBlocker},
+    {"ddl_lock_queue", JudgeDdlQueue},
+    {"stale_statistics", JudgeStatistics},
+    {"checkpoint_storm", JudgeCheckpoints},
+    {"vacuum_starved", JudgeVacuum},
+    {"invalid_index", JudgeIndex},
     {"connection_exhaustion", JudgeConnections},
 };
 
@@ -405,12 +447,14 @@ void AddTableFacts(const hc_observation& observation, VerifyBaseline* baseline) 
   const hc_table* table = FindTable(observation, *baseline);
   if (table == nullptr) return;
   auto& values = baseline->values;
-  values["dead_share"] = DeadShare(static_cast<double>(table->dead_tuples), static_cast<double>(table->live_tuples));
+  values["dead_share"] =
+      DeadShare(static_cast<double>(table->dead_tuples), static_cast<double>(table->live_tuples));
   values["mod_since_analyze"] = static_cast<double>(table->mod_since_analyze);
   values["last_analyze"] = static_cast<double>(table->last_analyze);
 }
 
-void AddMetric(const hc_observation& observation, hc_metric_id id, const char* name, VerifyBaseline* baseline) {
+void AddMetric(const hc_observation& observation, hc_metric_id id, const char* name,
+               VerifyBaseline* baseline) {
   const double value = Metric(observation, id);
   if (std::isfinite(value)) baseline->values[name] = value;
 }
@@ -418,8 +462,12 @@ void AddMetric(const hc_observation& observation, hc_metric_id id, const char* n
 // ---- text form ----
 
 json VictimJson(const Victim& victim) {
-  return {{"pid", victim.pid},           {"wait_start", victim.wait_start},     {"kind", victim.lock_kind},
-          {"database", victim.database_oid}, {"relation", victim.relation_oid}, {"lock", victim.lock_name}};
+  return {{"pid", victim.pid},
+          {"wait_start", victim.wait_start},
+          {"kind", victim.lock_kind},
+          {"database", victim.database_oid},
+          {"relation", victim.relation_oid},
+          {"lock", victim.lock_name}};
 }
 
 json SessionJson(const hc_session_identity& id) {
@@ -431,13 +479,15 @@ json SessionJson(const hc_session_identity& id) {
 }
 
 Victim ParseVictim(const json& row) {
-  return {row.at("pid").get<int32_t>(),       row.at("wait_start").get<int64_t>(), row.at("kind").get<int32_t>(),
-          row.at("database").get<uint32_t>(), row.at("relation").get<uint32_t>(),  row.at("lock").get<string>()};
+  return {row.at("pid").get<int32_t>(),       row.at("wait_start").get<int64_t>(),
+          row.at("kind").get<int32_t>(),      row.at("database").get<uint32_t>(),
+          row.at("relation").get<uint32_t>(), row.at("lock").get<string>()};
 }
 
 hc_session_identity ParseSession(const json& row) {
-  return {row.at("pid").get<int32_t>(), row.at("backend_start").get<int64_t>(), row.at("xact_start").get<int64_t>(),
-          row.at("query_id").get<uint64_t>(), row.at("state_change").get<int64_t>()};
+  return {row.at("pid").get<int32_t>(), row.at("backend_start").get<int64_t>(),
+          row.at("xact_start").get<int64_t>(), row.at("query_id").get<uint64_t>(),
+          row.at("state_change").get<int64_t>()};
 }
 
 }  // namespace
@@ -456,7 +506,8 @@ VerifyBaseline MakeBaseline(const Match& match, const Candidate& candidate, cons
   baseline.database_oid = candidate.database_oid != 0 ? candidate.database_oid : match.database_oid;
   baseline.relation_oid = candidate.relation_oid != 0 ? candidate.relation_oid : match.relation_oid;
   baseline.acted_at_us = observation.now_us;
-  baseline.deadline_us = observation.now_us + std::max(retry.recovery_timeout_us, candidate.verify_ms * kMillis);
+  baseline.deadline_us =
+      observation.now_us + std::max(retry.recovery_timeout_us, candidate.verify_ms * kMillis);
   for (const auto& [name, value] : match.values)
     if (std::isfinite(value)) baseline.values[name] = value;
   for (const auto& [name, value] : candidate.values)
@@ -475,7 +526,7 @@ void AddRound(const Candidate& candidate, const hc_observation& observation, Ver
     pids.insert(target.id.pid);
   }
   if (pids.empty()) return;
-  baseline->values.erase("finished_us");
+  baseline->values.erase("_finished_us");
   for (Victim& victim : VictimsOf(observation, pids)) baseline->victims.push_back(std::move(victim));
 }
 
@@ -483,11 +534,16 @@ string BaselineJson(const VerifyBaseline& baseline) {
   json sessions = json::array(), victims = json::array();
   for (const hc_session_identity& id : baseline.signalled) sessions.push_back(SessionJson(id));
   for (const Victim& victim : baseline.victims) victims.push_back(VictimJson(victim));
-  const json row = {{"failure_type", baseline.failure_type}, {"remedy", baseline.remedy},
-                    {"fingerprint", baseline.fingerprint},   {"database_oid", baseline.database_oid},
-                    {"relation_oid", baseline.relation_oid}, {"index_oid", baseline.index_oid},
-                    {"acted_at_us", baseline.acted_at_us},   {"deadline_us", baseline.deadline_us},
-                    {"signalled", sessions},                 {"victims", victims},
+  const json row = {{"failure_type", baseline.failure_type},
+                    {"remedy", baseline.remedy},
+                    {"fingerprint", baseline.fingerprint},
+                    {"database_oid", baseline.database_oid},
+                    {"relation_oid", baseline.relation_oid},
+                    {"index_oid", baseline.index_oid},
+                    {"acted_at_us", baseline.acted_at_us},
+                    {"deadline_us", baseline.deadline_us},
+                    {"signalled", sessions},
+                    {"victims", victims},
                     {"values", baseline.values}};
   return row.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -517,12 +573,12 @@ VerifyResult Judge(const VerifyInput& input, VerifyBaseline* baseline) {
   const hc_observation& observation = *input.observation;
   if (static_cast<int32_t>(input.outcomes.size()) < input.commands)
     return Result(VerifyVerdict::kNotYet, "the remedy is being executed", kSoonUs);
-  const hc_outcome* failure = FirstFailure(input);
-  if (failure != nullptr && baseline->signalled.empty())
-    return Result(VerifyVerdict::kNoEffect, "the remedy was not executed: " + string(failure->message));
-  if (baseline->values.count("finished_us") == 0)
-    baseline->values["finished_us"] = static_cast<double>(observation.now_us);
-  const int64_t finished = static_cast<int64_t>(baseline->values["finished_us"]);
+  if (NothingDone(input))
+    return Result(VerifyVerdict::kNoEffect,
+                  "the remedy was not executed: " + string(input.outcomes.back().message));
+  if (baseline->values.count("_finished_us") == 0)
+    baseline->values["_finished_us"] = static_cast<double>(observation.now_us);
+  const int64_t finished = static_cast<int64_t>(baseline->values["_finished_us"]);
   const bool late = observation.now_us - finished >= baseline->deadline_us - baseline->acted_at_us;
   for (const JudgeDef& def : kJudges)
     if (def.failure == baseline->failure_type) return def.judge({input, baseline, observation, late});

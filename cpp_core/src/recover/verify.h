@@ -73,8 +73,8 @@ struct VerifyInput {
 struct VerifyResult {
   VerifyVerdict verdict = VerifyVerdict::kNotYet;
   std::string reason;
-  bool another_round = false;   // this round worked, the target needs a further one
-  int64_t look_again_us = -1;   // when a look is worthwhile before the next tick, -1 none
+  bool another_round = false;  // this round worked, the target needs a further one
+  int64_t look_again_us = -1;  // when a look is worthwhile before the next tick, -1 none
 };
 
 // baseline->values may gain entries. The time to verify begins when the last

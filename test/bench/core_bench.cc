@@ -1,0 +1,88 @@
+// Micro benchmarks of the core; `make bench` runs those it gates on.
+#include <benchmark/benchmark.h>
+
+#include <string>
+#include <vector>
+
+#include "detect/rolling_iqr.h"
+#include "detect/rolling_zscore.h"
+#include "detect/wait_graph.h"
+#include "diagnose/diagnoser.h"
+
+namespace {
+
+constexpr size_t kWindow = 1000;
+
+// Cheap, deterministic noise: the benchmark is not about random numbers.
+double Noise(uint64_t* state) {
+  *state = *state * 6364136223846793005ULL + 1442695040888963407ULL;
+  return static_cast<double>(*state >> 40);
+}
+
+void BM_RollingZScore(benchmark::State& state) {
+  heal::RollingZScore zscore(kWindow);
+  uint64_t seed = 1;
+  for (auto _ : state) zscore.Push(Noise(&seed));
+}
+BENCHMARK(BM_RollingZScore);
+
+void BM_RollingIqr(benchmark::State& state) {
+  std::vector<heal::RollingIqr> series(50, heal::RollingIqr(kWindow));
+  uint64_t seed = 1;
+  for (size_t i = 0; i < 50 * kWindow; ++i) series[i % 50].Push(Noise(&seed));
+  size_t i = 0;
+  for (auto _ : state) {
+    heal::RollingIqr& one = series[i++ % 50];
+    one.Push(Noise(&seed));
+    benchmark::DoNotOptimize(one.q3() - one.q1());
+  }
+}
+BENCHMARK(BM_RollingIqr);
+
+// One holder of a row, the first waiter with the tuple lock, all others behind it.
+void BM_WaitGraph(benchmark::State& state) {
+  const auto waiters = static_cast<uint32_t>(state.range(0));
+  std::vector<hc_session> sessions(waiters + 1);
+  std::vector<hc_lock_holder> holders = {{1, 1U << 7, ""}, {2, 1U << 7, ""}};
+  std::vector<hc_lock_waiter> queue;
+  for (uint32_t i = 0; i <= waiters; ++i) sessions[i].id.pid = static_cast<int32_t>(i + 1);
+  for (uint32_t i = 2; i <= waiters + 1; ++i) queue.push_back({static_cast<int32_t>(i), i == 2 ? 5 : 7, 1});
+  const hc_lock locks[] = {{HC_LOCK_TRANSACTION, 0, 0, "transaction 1", 0, 1, 0, 1},
+                           {HC_LOCK_TUPLE, 5, 42, "tuple", 1, 1, 1, waiters - 1}};
+  hc_observation observation{};
+  observation.sessions = sessions.data();
+  observation.n_sessions = waiters + 1;
+  observation.locks = locks;
+  observation.n_locks = 2;
+  observation.lock_holders = holders.data();
+  observation.n_lock_holders = 2;
+  observation.lock_waiters = queue.data();
+  observation.n_lock_waiters = waiters;
+  observation.sessions_known = observation.locks_known = 1;
+  for (auto _ : state) {
+    const heal::WaitGraph graph(observation);
+    for (const uint32_t root : graph.roots()) benchmark::DoNotOptimize(graph.Victims(root).size());
+  }
+}
+BENCHMARK(BM_WaitGraph)->Arg(100)->Arg(300);
+
+void BM_Diagnose(benchmark::State& state) {
+  const heal::Diagnoser diagnoser;
+  hc_settings settings{};
+  settings.inference_min_confidence = 0.7;
+  settings.inference_max_path_depth = 5;
+  settings.inference_min_edge_probability = 0.3;
+  settings.inference_multi_hop = 1;
+  heal::Match match;
+  match.failure_type = "idle_in_transaction_blocker";
+  using heal::Truth;
+  match.evidence = {{"lock_waiters", Truth::kPresent, ""},
+                    {"holder_idle_in_transaction", Truth::kPresent, ""},
+                    {"holder_active_statement", Truth::kAbsent, ""},
+                    {"holder_prepared_transaction", Truth::kAbsent, ""},
+                    {"ddl_heads_lock_queue", Truth::kAbsent, ""}};
+  for (auto _ : state) benchmark::DoNotOptimize(diagnoser.Diagnose(match, settings, hc_limits{}).causes.size());
+}
+BENCHMARK(BM_Diagnose);
+
+}  // namespace
