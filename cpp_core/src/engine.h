@@ -132,6 +132,7 @@ class Engine {
 
     int64_t unsure_since_mono = -1;  // nothing could be tried since
     int64_t escalated_mono = 0;
+    bool nothing_to_try = false;     // why it was escalated
     int64_t not_before_mono = 0;     // back-off
     std::vector<PastAttempt> past;
     std::vector<Transition> transitions;
@@ -209,6 +210,7 @@ class Engine {
   GateContext GatesFor(const Case& c) const;
   void Consider(Case* c);
   void NothingToTry(Case* c);
+  void Reweigh(Case* c);
   void ShowWeighed(Case* c);
   void Recommend(Case* c, std::string_view state);
   void Withdraw(Case* c);

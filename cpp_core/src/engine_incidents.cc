@@ -20,8 +20,12 @@ constexpr int64_t kUnseenGraceUs = 180'000'000;
 constexpr int64_t kUnsureUs = 60'000'000;
 // A match that just lingers after it was healed is no new incident.
 constexpr int64_t kQuietUs = 60'000'000;
-// An escalated incident is weighed anew when its evidence has changed.
-constexpr int64_t kEscalatedUs = 300'000'000;
+// Evidence that is not there at the first look (a rate, a usual number) comes
+// with the next ones: a person is called only when it did not help.
+constexpr int64_t kUncertainUs = 10'000'000;
+// An incident that was escalated for want of a remedy is weighed again when its
+// evidence has changed, at most this often.
+constexpr int64_t kReweighUs = 5'000'000;
 constexpr size_t kMaxTransitions = 64;
 
 // Failures of these components are seen by inspectors, one database at a time.
@@ -184,10 +188,8 @@ bool Engine::Advance(Case* c) {
       Consider(c);
       break;
     case IncidentState::kEscalated:
-      if (c->match != nullptr && c->known && c->past.empty() && EvidenceKey(*c->match) != c->evidence_key &&
-          !c->evidence_key.empty() && mono_ - c->escalated_mono >= kEscalatedUs)
-        Settle(c);
-      return false;
+      Reweigh(c);
+      break;
     case IncidentState::kExecuting:
     case IncidentState::kVerifying:
     case IncidentState::kRollingBack:
@@ -352,12 +354,25 @@ void Engine::NothingToTry(Case* c) {
     Move(c, IncidentState::kPlanned, reason);
   // Two looks for this decision too, and time for what may pass.
   const bool seen = c->match->certain || c->looks >= std::max(2, settings().confirm_samples);
-  const bool waited = !may_pass || mono_ - c->unsure_since_mono >= kUnsureUs;
-  if (seen && waited) {
+  const int64_t patience = may_pass ? kUnsureUs : std::max(kUncertainUs, int64_t{3'000} * settings().monitoring_interval_ms);
+  if (seen && mono_ - c->unsure_since_mono >= patience) {
     Escalate(c, reason);
-  } else if (!seen && !IsInspected(RowOf(*c).component)) {
-    Want(kSecondLookUs);
+    c->nothing_to_try = true;
   }
+}
+
+// What nothing could be tried against may become treatable as evidence comes in.
+void Engine::Reweigh(Case* c) {
+  if (!c->nothing_to_try || c->match == nullptr || !c->known) return;
+  if (EvidenceKey(*c->match) == c->evidence_key || mono_ - c->escalated_mono < kReweighUs) return;
+  c->escalated_mono = mono_;
+  if (!Weigh(c) || c->diagnosis.abstained) return;
+  const bool any = std::any_of(c->candidates.begin(), c->candidates.end(),
+                               [c](const Candidate& x) { return Viable(x, c->rejected); });
+  if (!any) return;
+  c->nothing_to_try = false;
+  RowOf(*c).outcome.clear();
+  Move(c, IncidentState::kDiagnosed, "the evidence changed: root cause " + c->diagnosis.best()->node);
 }
 
 // The explanation follows when another rule decides than before.

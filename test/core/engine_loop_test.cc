@@ -153,25 +153,35 @@ TEST_F(EngineTest, ATerminatedSessionThatStaysIsNotSuccess) {
 }
 
 TEST_F(EngineTest, LeakIsEndedInRounds) {
-  world().server().max_connections = 20;
-  shell_.settings.confirm_samples = 2;
-  for (int pid = 100; pid < 118; ++pid) world().AddSession(pid, HC_STATE_IDLE, 600);
+  world().server().max_connections = 22;
   world().metric(HC_M_LOG_TOO_MANY_CONNECTIONS) = 0;
-  world().metric(HC_M_SESSIONS_NEW) = 0;
-  auto used = [this] { world().metric(HC_M_CONNECTIONS_USED) = static_cast<double>(world().sessions.size()) / 20; };
+  world().metric(HC_M_SESSIONS_NEW) = 100;
+  auto used = [this] { world().metric(HC_M_CONNECTIONS_USED) = static_cast<double>(world().sessions.size()) / 22; };
+  for (int pid = 100; pid < 104; ++pid) world().AddSession(pid, HC_STATE_IDLE, 1);
   used();
-  shell_.run = [this, used](const Sent& s) {
-    if (s.command.kind == HC_CMD_TERMINATE) RemoveSession(s.command.target.pid);
+  for (int i = 0; i < 60; ++i) shell_.Step();
+  for (int pid = 104; pid < 119; ++pid) world().AddSession(pid, HC_STATE_IDLE, 600);
+  used();
+  std::map<int64_t, int> ended;  // by step
+  shell_.run = [&](const Sent& s) {
+    if (s.command.kind != HC_CMD_TERMINATE) return Reported{};
+    ++ended[world().mono];
+    RemoveSession(s.command.target.pid);
     used();
     return Reported{};
   };
   shell_.Step();
   shell_.Settle(400);
   EXPECT_EQ(shell_.State(), "resolved");
-  ASSERT_EQ(shell_.Rows(HC_T_ATTEMPTS).size(), 1u) << shell_.Last(HC_T_INCIDENTS).dump(1);
-  EXPECT_GE(shell_.Acts().size(), 4u);
-  std::map<int64_t, int> per_step;
-  EXPECT_LT(world().sessions.size(), 15u);
+  ASSERT_EQ(shell_.Rows(HC_T_ATTEMPTS).size(), 1u) << "rounds are one attempt";
+  EXPECT_GE(ended.size(), 2u);
+  int64_t last = 0;
+  for (const auto& [at, n] : ended) {
+    EXPECT_LE(n, 3) << "at most three in one round";
+    EXPECT_GE(at - last, 200000) << "rounds keep their distance";
+    last = at;
+  }
+  EXPECT_LT(world().sessions.size(), 17u);
   EXPECT_GE(world().sessions.size(), 12u) << "no more than needed";
 }
 

@@ -37,7 +37,7 @@ TEST_F(LockMatcherTest, IdleBlockerIsFound) {
   EXPECT_EQ(match.component, "locks");
   EXPECT_EQ(match.category, "performance");
   EXPECT_EQ(match.subject, "pid 1 (app@shop)");
-  EXPECT_TRUE(match.certain);
+  EXPECT_FALSE(match.certain);  // a signal wants two looks
   ASSERT_EQ(match.targets.size(), 1u);
   EXPECT_EQ(match.targets[0].id.pid, 1);
   EXPECT_EQ(match.targets[0].id.state_change, world_.Ago(75));
@@ -220,6 +220,15 @@ TEST_F(LockMatcherTest, DdlWithoutAQueueIsTheIdleBlockersVictim) {
   DdlQueue(15, 2, HC_STATE_IDLE_IN_TRANSACTION);
   EXPECT_TRUE(Run(kDdl).empty());
   EXPECT_EQ(Run(kIdle).size(), 1u);
+}
+
+TEST_F(LockMatcherTest, AQueueThatGrowsPassesFromTheHolderToTheDdl) {
+  DdlQueue(15, 3, HC_STATE_IDLE_IN_TRANSACTION);
+  world_.locks[0].n_waiters = 3;
+  ASSERT_EQ(Run(kIdle).size(), 1u);
+  world_.locks[0].n_waiters = 4;
+  EXPECT_TRUE(Run(kIdle).empty());
+  EXPECT_EQ(Run(kDdl).size(), 1u);
 }
 
 TEST_F(LockMatcherTest, RowWaiterBesideADdlQueueStillCounts) {

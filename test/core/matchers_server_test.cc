@@ -120,6 +120,15 @@ TEST_F(CheckpointTest, StatisticsResetMakesNoFailure) {
   EXPECT_TRUE(Tick(1, 0, 0).empty());
 }
 
+TEST_F(CheckpointTest, AStormAfterAStatisticsResetIsFound) {
+  Tick(0, 0, 0);
+  world_.metric(HC_M_CHECKPOINTS_TIMED) = 0;
+  world_.metric(HC_M_CHECKPOINTS_REQUESTED) = 0;
+  world_.metric(HC_M_WAL_BYTES) = 0;
+  EXPECT_TRUE(Tick(0, 0, 0).empty());
+  EXPECT_EQ(Tick(0, 3, 1800).size(), 1u);
+}
+
 TEST_F(CheckpointTest, BatchThatFitsMakesNoFailure) {
   for (int i = 0; i < 100; ++i) {
     EXPECT_TRUE(Tick(i % 30 == 0 ? 1 : 0, 0, i > 50 ? 10 : 1).empty());
@@ -310,6 +319,19 @@ TEST_F(ConnectionTest, OnlyWhatExceedsTheUsualSizeIsEnded) {
   Add(40, 200, "crm", HC_STATE_IDLE, 500);
   for (int i = 0; i < 20; ++i) ASSERT_TRUE(Tick().empty());
   Add(50, 400, "crm", HC_STATE_IDLE, 100);
+  const std::vector<Match> found = Tick();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].values.at("leak_usual"), 40);
+  EXPECT_EQ(found[0].targets.size(), 50u);
+}
+
+TEST_F(ConnectionTest, UsualSizeIsThatOfItsBusyTimes) {
+  for (int i = 0; i < 30; ++i) {
+    world_.sessions.clear();
+    Add(i == 15 ? 40 : 10, 200, "crm", HC_STATE_IDLE, 500);
+    ASSERT_TRUE(Tick().empty());
+  }
+  Add(80, 400, "crm", HC_STATE_IDLE, 100);
   const std::vector<Match> found = Tick();
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].values.at("leak_usual"), 40);

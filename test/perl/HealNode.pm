@@ -167,12 +167,13 @@ sub decide
 	return;
 }
 
-# The incident is looked at again and again, and nothing is done about it.
+# These incidents are looked at again and again, and nothing is done about them.
 sub waits_in_vain
 {
-	my ($node, $incident_id, $name, $ticks) = @_;
-	settle($node, $ticks);
-	is($node->safe_psql('postgres', "SELECT count(*) FROM heal_history WHERE incident_id = $incident_id"), '0', "$name: nothing was attempted");
+	my ($node, $name, @incidents) = @_;
+	my $ids = join(', ', map { $_->{incident_id} } @incidents);
+	settle($node, 3);
+	is($node->safe_psql('postgres', "SELECT count(*) FROM heal_history WHERE incident_id IN ($ids)"), '0', "$name: nothing was attempted");
 	return;
 }
 

@@ -79,7 +79,7 @@ my $r = wait_recommendation($node, $i->{incident_id}, $remedy, 'open', 'observe:
 is($r->{risk_class}, 'A2', 'observe: risk class is shown');
 like($node->safe_psql('postgres', "SELECT sql FROM heal_recommend($i->{incident_id})"),
 	qr/pg_terminate_backend\($f->{holder_pid}\)/, 'observe: the statement names the holder');
-waits_in_vain($node, $i->{incident_id}, 'observe');
+waits_in_vain($node, 'observe', $i);
 still_blocks($f, 'observe');
 my ($ret, $out, $err) = $node->psql('postgres', "SELECT heal_approve($r->{recommendation_id})");
 isnt($ret, 0, 'observe: even an approval does not act');
@@ -102,7 +102,7 @@ for ([ no => $no ], [ yes => $yes ])
 	$r = wait_recommendation($node, $incident{$which}{incident_id}, $remedy, 'waiting', "approve: $which is asked for");
 	$incident{$which}{recommendation} = $r;
 }
-waits_in_vain($node, $_->{incident_id}, 'approve') for values %incident;
+waits_in_vain($node, 'approve', values %incident);
 still_blocks($no, 'approve, before the decision');
 decide($node, $incident{no}{recommendation}, 'it is the month-end job');
 decide($node, $incident{yes}{recommendation});
@@ -111,7 +111,7 @@ is($node->safe_psql('postgres', "SELECT mode FROM heal_history WHERE incident_id
 is($node->safe_psql('postgres', "SELECT state, decided_by = current_user FROM heal.recommendations WHERE incident_id = $incident{yes}{incident_id}"),
 	'executed|t', 'approve: who approved is kept');
 wait_recommendation($node, $incident{no}{incident_id}, $remedy, 'rejected', 'approve: the other one is rejected');
-waits_in_vain($node, $incident{no}{incident_id}, 'rejected');
+waits_in_vain($node, 'rejected', $incident{no});
 still_blocks($no, 'rejected');
 like($node->safe_psql('postgres', "SELECT heal_explain($incident{no}{incident_id}) ->> 'transitions'"), qr/month-end job/, 'rejected: the reason is kept');
 $no->{holder}->query_safe('ROLLBACK');
@@ -122,7 +122,7 @@ finish($_) for $no, $yes;
 set_mode($node, 'limited');
 $f = fault(4);
 $i = wait_incident($node, 'idle_in_transaction_blocker', 'awaiting_approval', 'limited: asks', $f->{where});
-waits_in_vain($node, $i->{incident_id}, 'limited');
+waits_in_vain($node, 'limited', $i);
 still_blocks($f, 'limited');
 
 # auto: acts; also in another database, where every name needs quoting.

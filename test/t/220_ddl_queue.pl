@@ -87,7 +87,7 @@ is($i->{subject}, $t0, 'observe: the table is named');
 is($i->{severity}, 'critical', 'observe: it is critical');
 my $r = wait_recommendation($node, $i->{incident_id}, $remedy, 'open', 'observe: recommended');
 is($r->{risk_class}, 'A1', 'observe: risk class is shown');
-waits_in_vain($node, $i->{incident_id}, 'observe');
+waits_in_vain($node, 'observe', $i);
 still_queued($f, 'observe');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($f->{report_pid})");
 $i = wait_incident($node, 'ddl_lock_queue', 'closed_itself', 'observe: closes itself', $f->{where});
@@ -106,12 +106,12 @@ for ([ no => $no ], [ yes => $yes ])
 	$fault->{incident} = wait_incident($node, 'ddl_lock_queue', 'awaiting_approval', "approve: $which waits", $fault->{where});
 	$recommendation{$which} = wait_recommendation($node, $fault->{incident}{incident_id}, $remedy, 'waiting', "approve: $which is asked for");
 }
-waits_in_vain($node, $_->{incident}{incident_id}, 'approve') for $no, $yes;
+waits_in_vain($node, 'approve', map { $_->{incident} } $no, $yes);
 still_queued($_, 'approve, before the decision') for $no, $yes;
 decide($node, $recommendation{no}, 'the deploy has priority');
 decide($node, $recommendation{yes});
 healed($yes, 'approve');
-waits_in_vain($node, $no->{incident}{incident_id}, 'rejected');
+waits_in_vain($node, 'rejected', $no->{incident});
 still_queued($no, 'rejected');
 finish($_) for $no, $yes;
 
@@ -125,7 +125,7 @@ finish($f);
 $node->safe_psql('postgres', "SELECT heal_set_policy('component', 'locks', 'critical', 'on')");
 $f = fault($t4);
 $i = wait_incident($node, 'ddl_lock_queue', 'awaiting_approval', 'limited and critical: asks', $f->{where});
-waits_in_vain($node, $i->{incident_id}, 'limited and critical');
+waits_in_vain($node, 'limited and critical', $i);
 still_queued($f, 'limited and critical');
 
 # auto: acts, critical or not; also in another database, where every name needs quoting.

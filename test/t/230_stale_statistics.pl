@@ -74,7 +74,7 @@ is($i->{subject}, 'public.observed', 'observe: the table is named');
 my $r = wait_recommendation($node, $i->{incident_id}, $remedy, 'open', 'observe: recommended');
 is($r->{risk_class}, 'A1', 'observe: risk class is shown');
 is($node->safe_psql('postgres', "SELECT sql FROM heal_recommend($i->{incident_id})"), 'ANALYZE public.observed', 'observe: and the statement');
-waits_in_vain($node, $i->{incident_id}, 'observe');
+waits_in_vain($node, 'observe', $i);
 untouched($f, 'observe');
 $node->safe_psql('postgres', 'ANALYZE observed');
 $i = wait_incident($node, 'stale_statistics', 'closed_itself', 'observe: closes itself', $f->{where});
@@ -91,7 +91,7 @@ for ([ no => $no ], [ yes => $yes ])
 	$fault->{incident} = wait_incident($node, 'stale_statistics', 'awaiting_approval', "approve: $which waits", $fault->{where});
 	$recommendation{$which} = wait_recommendation($node, $fault->{incident}{incident_id}, $remedy, 'waiting', "approve: $which is asked for");
 }
-waits_in_vain($node, $_->{incident}{incident_id}, 'approve') for $no, $yes;
+waits_in_vain($node, 'approve', map { $_->{incident} } $no, $yes);
 untouched($_, 'approve, before the decision') for $no, $yes;
 decide($node, $recommendation{no}, 'the load goes on');
 decide($node, $recommendation{yes});
@@ -113,7 +113,7 @@ my @auto = (
 	[ load('"Sch ""one"""."Ta""ble one"', $odd_db), 'odd names' ]);
 healed(@$_) for @auto;
 
-waits_in_vain($node, $no->{incident}{incident_id}, 'rejected');
+waits_in_vain($node, 'rejected', $no->{incident});
 untouched($no, 'rejected, still');
 untouched($few, 'the table beside them');
 is($node->safe_psql('postgres', "SELECT count(*) FROM heal_incidents WHERE subject = 'public.few'"), '0', 'the table beside them was never suspected');

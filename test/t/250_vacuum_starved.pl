@@ -86,7 +86,7 @@ my $r = wait_recommendation($node, $i->{incident_id}, $remedy, 'open', 'observe:
 is($r->{risk_class}, 'A1', 'observe: risk class is shown');
 is(wait_recommendation($node, $i->{incident_id}, 'set_autovacuum_options', 'open', 'observe: the next best too')->{risk_class},
 	'A2', 'observe: with its risk class');
-waits_in_vain($node, $i->{incident_id}, 'observe');
+waits_in_vain($node, 'observe', $i);
 is(vacuums($f), '1', 'observe: not vacuumed');
 $node->safe_psql('postgres', 'VACUUM observed');
 $i = wait_incident($node, 'vacuum_starved', 'closed_itself', 'observe: closes itself', $f->{where});
@@ -98,7 +98,7 @@ set_mode($node, 'approve');
 my ($no, $yes) = map { make_table('postgres', "public.$_") } qw(rejected approved);
 churn('awaiting_approval', 'approve: both wait', $no, $yes);
 my ($no_r, $yes_r) = map { wait_recommendation($node, $_->{incident}{incident_id}, $remedy, 'waiting', "approve: $_->{table} is asked for") } $no, $yes;
-waits_in_vain($node, $_->{incident}{incident_id}, 'approve') for $no, $yes;
+waits_in_vain($node, 'approve', map { $_->{incident} } $no, $yes);
 is(vacuums($_), '1', "approve: $_->{table} is not vacuumed before the decision") for $no, $yes;
 decide($node, $no_r, 'it is truncated tonight');
 decide($node, $yes_r);
@@ -106,7 +106,7 @@ healed($yes, 'approve');
 # The remedy was rejected, not the incident: the next best is asked for.
 my $next = wait_recommendation($node, $no->{incident}{incident_id}, 'set_autovacuum_options', 'waiting', 'rejected: the next best is asked for');
 decide($node, $next, 'no');
-waits_in_vain($node, $no->{incident}{incident_id}, 'rejected');
+waits_in_vain($node, 'rejected', $no->{incident});
 is(vacuums($no) . options($no), '1', 'rejected: neither vacuumed nor altered');
 
 # limited: class A1 is for it alone.

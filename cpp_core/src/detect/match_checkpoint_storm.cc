@@ -58,6 +58,7 @@ class CheckpointStormMatcher : public Matcher {
   void Remember(const MatchInput& input);
   Totals InWindow() const;
   double WindowSeconds(const MatchInput& input) const;
+  bool IsStorm(const MatchInput& input, const Totals& window) const;
   bool Holds(const MatchInput& input, const Totals& window) const;
   bool ProvenCalm(const MatchInput& input) const;
   Match Describe(const MatchInput& input, const Totals& window) const;
@@ -155,21 +156,26 @@ bool CheckpointStormMatcher::ProvenCalm(const MatchInput& input) const {
          window.requested <= 1 + input.thresholds.Get(kType, "clear_share") * cycles;
 }
 
-bool CheckpointStormMatcher::Holds(const MatchInput& input, const Totals& window) const {
-  const Thresholds& limits = input.thresholds;
+double RequestedShare(const Totals& window) {
   const double all = window.timed + window.requested;
-  const double share = all > 0 ? window.requested / all : 0;
-  if (!raised_) {
-    return window.requested >= limits.Get(kType, "min_requested") &&
-           share > limits.Get(kType, "requested_share");
-  }
+  return all > 0 ? window.requested / all : 0;
+}
+
+bool CheckpointStormMatcher::IsStorm(const MatchInput& input, const Totals& window) const {
+  const Thresholds& limits = input.thresholds;
+  return window.requested >= limits.Get(kType, "min_requested") &&
+         RequestedShare(window) > limits.Get(kType, "requested_share");
+}
+
+bool CheckpointStormMatcher::Holds(const MatchInput& input, const Totals& window) const {
+  if (!raised_) return IsStorm(input, window);
   if (old_cycle_bytes_ > 0) {
     if (ProvenCalm(input)) return false;
     const int64_t age = input.observation.mono_us - samples_[first_].mono_us;
     const bool whole = static_cast<double>(age) >= WindowSeconds(input) * 1e6;
     if (!whole) return true;  // not proven yet
   }
-  return share > limits.Get(kType, "clear_share");
+  return RequestedShare(window) > input.thresholds.Get(kType, "clear_share");
 }
 
 // The new max_wal_size: twice the present one or what the WAL rate needs for a
@@ -201,7 +207,7 @@ void CheckpointStormMatcher::Propose(const MatchInput& input, const Totals& wind
 
 Match CheckpointStormMatcher::Describe(const MatchInput& input, const Totals& window) const {
   const double all = window.timed + window.requested;
-  const double share = all > 0 ? window.requested / all : 0;
+  const double share = RequestedShare(window);
   Match match = NewMatch(kType, "server", "max_wal_size",
                          Text("%.0f of %.0f checkpoints were requested", window.requested, all));
   const double by_wal = CausedByWal(window, static_cast<double>(max_wal_size_mb_));
@@ -248,14 +254,16 @@ void CheckpointStormMatcher::Run(const MatchInput& input, std::vector<Match>* ou
   if (holds && !raised_) since_us_ = input.clock.now_us();
   if (!holds) old_cycle_bytes_ = 0;
   // While a changed setting is being proven, the match stays as it was raised:
-  // its window has only begun.
+  // its window has only begun. So it does while a storm fades: the checkpoints
+  // left in the window are too few to tell their cause.
   const bool proving = holds && raised_ && old_cycle_bytes_ > 0;
+  const bool fading = holds && raised_ && !IsStorm(input, window);
   raised_ = holds;
   if (!holds) return;
-  if (proving) {
+  if (proving || fading) {
     match_.values["requested"] = window.requested;
     match_.values["timed"] = window.timed;
-    match_.values["verify_cycles"] = window.wal / old_cycle_bytes_;
+    if (proving) match_.values["verify_cycles"] = window.wal / old_cycle_bytes_;
   } else {
     match_ = Describe(input, window);
   }

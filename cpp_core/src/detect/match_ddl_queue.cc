@@ -92,7 +92,6 @@ bool DdlQueueMatcher::Judge(const MatchInput& input, const hc_lock& lock, Match*
   match->database = session.database;
   match->database_oid = lock.database_oid;
   match->relation_oid = lock.relation_oid;
-  match->certain = true;
   match->since_us = held ? before->second.since_us
                          : input.clock.now_us() - static_cast<int64_t>((head.waited_s - wait_s) * 1e6);
   AddEvidence(match, "ddl_heads_lock_queue", true,

@@ -82,7 +82,6 @@ Match Describe(const MatchInput& input, const hc_session& session, const Blocked
   match.database = session.database;
   match.database_oid = session.database_oid;
   match.relation_oid = blocked.relation_oid;
-  match.certain = true;
   AddEvidence(
       &match, "lock_waiters", true,
       Text("%zu sessions wait for locks, the longest for %.0f s on %s", waiters, waited_s, blocked.what));

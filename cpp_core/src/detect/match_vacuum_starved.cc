@@ -18,6 +18,7 @@ constexpr int64_t kBytesPerRow = 2048;
 struct Suspect {
   bool seen = false;
   int rises = 0;  // looks in a row with more dead rows than the one before
+  int64_t rose_after_vacuum = -1;  // last_vacuum when they had risen often enough
   int64_t dead = 0;
   int64_t since = 0;
   int64_t last_look_mono = 0;  // the look before the present one
@@ -44,7 +45,8 @@ double LiveRows(const hc_table& table) {
   return static_cast<double>(std::max<int64_t>({table.live_tuples, by_size, 1}));
 }
 
-Match Describe(const MatchInput& input, const hc_table& table, int rises) {
+// grew: the dead rows rose, and no vacuum came since.
+Match Describe(const MatchInput& input, const hc_table& table, int rises, bool grew) {
   const std::string name = std::string(table.schema) + "." + table.name;
   const double dead = static_cast<double>(table.dead_tuples);
   const double share = dead / LiveRows(table);
@@ -54,8 +56,10 @@ Match Describe(const MatchInput& input, const hc_table& table, int rises) {
   match.database = table.database;
   match.database_oid = table.database_oid;
   match.relation_oid = table.relation_oid;
-  AddEvidence(&match, "dead_tuples_growing", rises > 1,
-              Text("dead rows rose in %d inspections in a row", rises));
+  AddEvidence(&match, "dead_tuples_growing", grew,
+              rises > 1 ? Text("dead rows rose in %d inspections in a row", rises)
+              : grew    ? "dead rows rose and were not vacuumed since"
+                        : "dead rows did not rise since the last vacuum");
   const bool off = (table.flags & HC_TABLE_AUTOVACUUM_OFF) != 0;
   AddEvidence(
       &match, "autovacuum_disabled_on_table", off,
@@ -111,9 +115,11 @@ void VacuumStarvedMatcher::LookAt(const MatchInput& input, const Look& look, con
   const bool busy = (table.flags & HC_TABLE_BUSY) != 0;
   if (suspect->rises >= limits.Get(kType, "samples") && !busy) {
     suspect->raised = true;
+    suspect->rose_after_vacuum = table.last_vacuum;
   }
   if (!suspect->raised) return;
-  suspect->match = Describe(input, table, suspect->rises);
+  const bool grew = suspect->rises > 1 || table.last_vacuum == suspect->rose_after_vacuum;
+  suspect->match = Describe(input, table, suspect->rises, grew);
   suspect->match.since_us = suspect->since;
 }
 

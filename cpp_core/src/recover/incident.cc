@@ -19,9 +19,9 @@ struct Arc {
   S from, to;
 };
 
-// Life cycle of design section 5. Two arcs are added to its drawing: an
-// operator may execute a remedy on an escalated incident, and a verification
-// that finds the action unverifiable escalates without a roll-back.
+// Life cycle of design section 5. Added to its drawing: an operator may execute
+// a remedy on an escalated incident, new evidence may make an escalated one
+// treatable, and a verification that cannot judge escalates without a roll-back.
 constexpr Arc kArcs[] = {
     {S::kDetected, S::kDiagnosed},
     {S::kDetected, S::kClosedItself},
@@ -57,6 +57,7 @@ constexpr Arc kArcs[] = {
     {S::kRollingBack, S::kPlanned},
     {S::kRollingBack, S::kEscalated},
     {S::kRollingBack, S::kCancelled},
+    {S::kEscalated, S::kDiagnosed},  // never acted upon, and the evidence changed
     {S::kEscalated, S::kExecuting},
     {S::kEscalated, S::kCancelled},
 };
