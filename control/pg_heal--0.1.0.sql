@@ -169,7 +169,10 @@ CREATE TABLE heal.thresholds (
     unit text NOT NULL,
     default_value double precision NOT NULL,
     description text NOT NULL,
-    PRIMARY KEY (failure_type, name)
+    lowest double precision NOT NULL,
+    highest double precision NOT NULL,
+    PRIMARY KEY (failure_type, name),
+    CHECK (value BETWEEN lowest AND highest) -- NaN is not
 );
 
 CREATE TABLE heal.policies (
@@ -211,6 +214,9 @@ CREATE FUNCTION heal.config_changed() RETURNS trigger
 CREATE FUNCTION heal.graph_check() RETURNS void
     AS 'MODULE_PATHNAME', 'heal_graph_check_0_1' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 
+CREATE FUNCTION heal.catalogue() RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'heal_catalogue_0_1' LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
+
 CREATE FUNCTION heal.status(
     OUT component text, OUT state text, OUT since timestamptz, OUT open_incidents integer,
     OUT worst_failure text, OUT last_recovery_at timestamptz, OUT detail text)
@@ -242,10 +248,11 @@ CREATE FUNCTION heal.audit_hash(previous text, entry heal.audit) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
+    -- As JSON, so that no text can move from one column to the next unnoticed.
     SELECT encode(sha256(convert_to(
-        concat_ws('|', previous, (entry).audit_id,
-                  extract(epoch FROM (entry).at)::text, (entry).actor, (entry).action,
-                  (entry).subject, (entry).outcome, (entry).detail::text), 'UTF8')), 'hex')
+        jsonb_build_array(previous, (entry).audit_id, extract(epoch FROM (entry).at),
+                          (entry).actor, (entry).action, (entry).subject,
+                          (entry).outcome, (entry).detail)::text, 'UTF8')), 'hex')
     $$;
 
 CREATE FUNCTION heal.audit_chain() RETURNS trigger
@@ -359,7 +366,7 @@ CREATE VIEW @extschema@.heal_audit AS
     SELECT audit_id, at, actor, action, subject, outcome, detail, hash FROM heal.audit;
 
 CREATE VIEW @extschema@.heal_thresholds AS
-    SELECT failure_type, name, value, unit, default_value, description FROM heal.thresholds;
+    SELECT failure_type, name, value, unit, default_value, description, lowest, highest FROM heal.thresholds;
 
 CREATE VIEW @extschema@.heal_policies AS
     SELECT scope, subject, setting, value FROM heal.policies;
@@ -416,23 +423,24 @@ CREATE FUNCTION @extschema@.heal_diagnose(evidence jsonb)
     SELECT d.ordinality::integer, d.item ->> 'cause', d.item ->> 'component',
            (d.item ->> 'posterior')::double precision,
            ARRAY(SELECT jsonb_array_elements_text(d.item -> 'chain')),
-           (d.item ->> 'chain_probability')::double precision
+           (d.item ->> 'probability_chain')::double precision
     FROM jsonb_array_elements(heal.diagnose(evidence)) WITH ORDINALITY AS d(item, ordinality)
     $$;
 
 /*
  * Acting functions: each sends one request to the healer. Granted to nobody,
- * the administrator decides; a grant on one of them is enough to use it.
+ * the administrator decides; a grant on one of them is enough to use it. Not
+ * STRICT: a NULL must be an error, not a request that is silently not made.
  */
 
 CREATE FUNCTION @extschema@.heal_approve(recommendation_id bigint) RETURNS jsonb
-    AS 'MODULE_PATHNAME', 'heal_approve_0_1' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+    AS 'MODULE_PATHNAME', 'heal_approve_0_1' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 CREATE FUNCTION @extschema@.heal_reject(recommendation_id bigint, reason text DEFAULT '') RETURNS jsonb
-    AS 'MODULE_PATHNAME', 'heal_reject_0_1' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+    AS 'MODULE_PATHNAME', 'heal_reject_0_1' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 CREATE FUNCTION @extschema@.heal_execute(incident_id bigint, remedy text) RETURNS jsonb
-    AS 'MODULE_PATHNAME', 'heal_execute_0_1' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+    AS 'MODULE_PATHNAME', 'heal_execute_0_1' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 CREATE FUNCTION @extschema@.heal_snapshot(label text, component text DEFAULT NULL, parent_id bigint DEFAULT NULL)
     RETURNS bigint
@@ -441,10 +449,10 @@ CREATE FUNCTION @extschema@.heal_snapshot(label text, component text DEFAULT NUL
 CREATE FUNCTION @extschema@.heal_rollback(
     snapshot_id bigint, force boolean DEFAULT false, OUT item text, OUT status text, OUT detail text)
     RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'heal_rollback_0_1' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+    AS 'MODULE_PATHNAME', 'heal_rollback_0_1' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 CREATE FUNCTION @extschema@.heal_pause(reason text) RETURNS jsonb
-    AS 'MODULE_PATHNAME', 'heal_pause_0_1' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+    AS 'MODULE_PATHNAME', 'heal_pause_0_1' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 CREATE FUNCTION @extschema@.heal_resume() RETURNS jsonb
     AS 'MODULE_PATHNAME', 'heal_resume_0_1' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
@@ -461,32 +469,36 @@ CREATE FUNCTION @extschema@.heal_set_threshold(failure_type text, name text, val
     SET search_path = pg_catalog, pg_temp
     AS $$
     DECLARE
-        before double precision;
+        before heal.thresholds;
     BEGIN
         PERFORM heal.check_writable();
-        IF value IS NULL OR value < 0 OR value = 'NaN' OR value = 'Infinity' THEN
-            RAISE EXCEPTION 'a threshold must be a finite number that is not negative'
-                USING ERRCODE = 'invalid_parameter_value',
-                      HINT = 'SELECT * FROM heal_thresholds shows units and defaults.';
-        END IF;
-        SELECT t.value INTO before FROM heal.thresholds t
+        SELECT * INTO before FROM heal.thresholds t
         WHERE t.failure_type = heal_set_threshold.failure_type AND t.name = heal_set_threshold.name FOR UPDATE;
         IF NOT FOUND THEN
             RAISE EXCEPTION 'there is no threshold "%" of failure "%"', name, failure_type
                 USING ERRCODE = 'invalid_parameter_value',
                       HINT = 'SELECT failure_type, name FROM heal_thresholds lists them.';
+        ELSIF value IS NULL OR NOT value BETWEEN before.lowest AND before.highest THEN
+            RAISE EXCEPTION 'threshold "%" of failure "%" cannot be %', name, failure_type, coalesce(value::text, 'NULL')
+                USING ERRCODE = 'invalid_parameter_value',
+                      DETAIL = format('It must be between %s and %s, in %s.', before.lowest, before.highest, before.unit),
+                      HINT = 'SELECT * FROM heal_thresholds shows units, defaults and ranges.';
         END IF;
         UPDATE heal.thresholds t SET value = heal_set_threshold.value
         WHERE t.failure_type = heal_set_threshold.failure_type AND t.name = heal_set_threshold.name;
         PERFORM heal.note('set_threshold', failure_type || '.' || name,
-                          jsonb_build_object('before', before, 'after', value));
+                          jsonb_build_object('before', before.value, 'after', value));
     END
     $$;
 
+-- Value NULL: the policy is to be removed.
 CREATE FUNCTION heal.check_policy(scope text, subject text, setting text, value text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
+    DECLARE
+        components constant text[] := '{sessions, locks, connections, workload, checkpointer, wal, archiver, replication,
+            transactions, storage, vacuum, statistics, indexes, sequences, security, healer}';
     BEGIN
         IF scope IS NULL OR scope NOT IN ('server', 'component', 'database', 'schema', 'object', 'role', 'application') THEN
             RAISE EXCEPTION 'unknown policy scope "%"', scope
@@ -496,22 +508,42 @@ CREATE FUNCTION heal.check_policy(scope text, subject text, setting text, value 
             RAISE EXCEPTION 'a policy needs a subject'
                 USING ERRCODE = 'null_value_not_allowed',
                       HINT = 'Name what the policy is about; for scope server use an empty text.';
+        ELSIF (scope = 'server') <> (subject = '') THEN
+            RAISE EXCEPTION 'subject "%" is not valid for policy scope "%"', subject, scope
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'Name what the policy is about; for scope server use an empty text.';
+        ELSIF octet_length(subject) > 1000 OR octet_length(value) > 1000 THEN
+            RAISE EXCEPTION 'argument is too long'
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'Subject and value may have at most 1000 bytes.';
         ELSIF setting IS NULL OR setting NOT IN ('autonomy', 'exempt', 'allow', 'forbid', 'window', 'critical') THEN
             RAISE EXCEPTION 'unknown policy setting "%"', setting
                 USING ERRCODE = 'invalid_parameter_value',
                       HINT = 'Settings are autonomy, exempt, allow, forbid, window and critical.';
+        ELSIF value IS NULL THEN
+            RETURN;
         ELSIF setting = 'autonomy' AND value NOT IN ('observe', 'approve', 'limited', 'auto')
               OR setting IN ('exempt', 'critical') AND value NOT IN ('on', 'off')
               OR setting = 'window' AND value !~ '^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$'
-              OR setting IN ('allow', 'forbid') AND value = '' THEN
+              OR setting = 'allow' AND value <> 'superusers'
+              OR setting = 'forbid' AND NOT EXISTS (
+                  SELECT FROM jsonb_array_elements(heal.catalogue() -> 'remedies') AS r(item)
+                  WHERE r.item ->> 'remedy' = value
+                     OR right(value, 1) = '*' AND starts_with(r.item ->> 'remedy', left(value, -1))) THEN
             RAISE EXCEPTION 'value "%" is not valid for policy setting "%"', value, setting
                 USING ERRCODE = 'invalid_parameter_value',
                       HINT = CASE setting
                           WHEN 'autonomy' THEN 'Use observe, approve, limited or auto.'
                           WHEN 'window' THEN 'Use HH:MM-HH:MM, in UTC.'
-                          WHEN 'exempt' THEN 'Use on or off.'
-                          WHEN 'critical' THEN 'Use on or off.'
-                          ELSE 'Name a remedy; allow also takes superusers.' END;
+                          WHEN 'allow' THEN 'Use superusers: their sessions may then be signalled.'
+                          WHEN 'forbid' THEN 'Name a remedy, or * for all of them.'
+                          ELSE 'Use on or off.' END;
+        -- A policy that never applies would protect nothing.
+        ELSIF scope = 'component' AND NOT EXISTS (
+                  SELECT FROM unnest(components) AS c(name)
+                  WHERE c.name = subject OR right(subject, 1) = '*' AND starts_with(c.name, left(subject, -1))) THEN
+            RAISE EXCEPTION 'there is no component "%"', subject
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'SELECT component FROM heal_status lists them.';
         END IF;
     END
     $$;
@@ -524,6 +556,7 @@ CREATE FUNCTION @extschema@.heal_set_policy(scope text, subject text, setting te
         before text;
     BEGIN
         PERFORM heal.check_writable();
+        PERFORM heal.check_policy(scope, subject, setting, value);
         SELECT p.value INTO before FROM heal.policies p
         WHERE p.scope = heal_set_policy.scope AND p.subject = heal_set_policy.subject
           AND p.setting = heal_set_policy.setting;
@@ -532,7 +565,6 @@ CREATE FUNCTION @extschema@.heal_set_policy(scope text, subject text, setting te
             WHERE p.scope = heal_set_policy.scope AND p.subject = heal_set_policy.subject
               AND p.setting = heal_set_policy.setting;
         ELSE
-            PERFORM heal.check_policy(scope, subject, setting, value);
             INSERT INTO heal.policies AS p VALUES (scope, subject, setting, value)
             ON CONFLICT ON CONSTRAINT policies_pkey DO UPDATE SET value = excluded.value;
         END IF;
@@ -550,7 +582,7 @@ CREATE FUNCTION @extschema@.heal_causal_add_node(
     BEGIN
         PERFORM heal.check_writable();
         IF node IS NULL OR node !~ '^[a-z][a-z0-9_]{0,62}$' THEN
-            RAISE EXCEPTION 'invalid name "%" for a causal node', node
+            RAISE EXCEPTION 'invalid name "%" for a causal node', left(node, 100)
                 USING ERRCODE = 'invalid_parameter_value',
                       HINT = 'Use lower-case letters, digits and underscores, at most 63, with a letter first.';
         ELSIF kind IS NULL OR kind NOT IN ('root_cause', 'mechanism', 'symptom') THEN
@@ -566,6 +598,14 @@ CREATE FUNCTION @extschema@.heal_causal_add_node(
         ELSIF component IS NULL THEN
             RAISE EXCEPTION 'a causal node needs a component'
                 USING ERRCODE = 'null_value_not_allowed', HINT = 'SELECT component FROM heal_status lists them.';
+        ELSIF component !~ '^[a-z][a-z0-9_]{0,62}$' THEN
+            RAISE EXCEPTION 'invalid name "%" for the component of a causal node', left(component, 100)
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'Use lower-case letters, digits and underscores, at most 63, with a letter first.';
+        ELSIF octet_length(metric) > 63 OR octet_length(description) > 1000 THEN
+            RAISE EXCEPTION 'argument is too long'
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'A metric may have at most 63 bytes, a description 1000.';
         END IF;
         INSERT INTO heal.causal_nodes VALUES (node, kind, component, prior, metric, coalesce(description, ''), false);
         PERFORM heal.graph_check();
@@ -713,6 +753,7 @@ COMMENT ON FUNCTION heal.check_database() IS 'Refuses databases other than pg_he
 COMMENT ON FUNCTION heal.check_writable() IS 'Refuses to configure pg_heal on a standby';
 COMMENT ON FUNCTION heal.config_changed() IS 'Trigger: tells the healer at commit that its configuration changed';
 COMMENT ON FUNCTION heal.graph_check() IS 'Raises an error when the causal graph in the tables is not valid';
+COMMENT ON FUNCTION heal.catalogue() IS 'Everything pg_heal knows, as JSON: failures, thresholds, remedies, rules, metrics, causal graph';
 COMMENT ON FUNCTION heal.status() IS 'Rows of heal_status, from shared memory';
 COMMENT ON FUNCTION heal.metrics() IS 'Rows of heal_metrics, from shared memory';
 COMMENT ON FUNCTION heal.overhead() IS 'Rows of heal_overhead, from shared memory';
@@ -853,6 +894,8 @@ BEGIN
             ('*', 'observations', 'Verified outcomes behind the learnt probability'),
             ('*', 'learned', 'Probability learnt from verified outcomes; NULL: none yet'),
             ('*', 'default_value', 'Value shipped with pg_heal'),
+            ('*', 'lowest', 'Lowest value it can have'),
+            ('*', 'highest', 'Highest value it can have'),
             ('*', 'scope', 'server, component, database, schema, object, role or application'),
             ('*', 'setting', 'autonomy, exempt, allow, forbid, window or critical'),
             ('*', 'one', 'Always true: the table has one row'),

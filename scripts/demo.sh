@@ -39,7 +39,6 @@ port = $port
 fsync = off
 max_connections = 40
 max_worker_processes = 12
-max_wal_size = 64MB
 min_wal_size = 32MB
 checkpoint_timeout = 10min
 autovacuum_naptime = 600s
@@ -59,8 +58,7 @@ sql() { "$bindir/psql" -XAtq -v ON_ERROR_STOP=1 "$@"; }
 sql -c 'CREATE EXTENSION pg_heal' \
 	-c "SELECT heal_set_threshold('idle_in_transaction_blocker', 'idle_s', 1), heal_set_threshold('idle_in_transaction_blocker', 'wait_s', 1)" \
 	-c "SELECT heal_set_threshold('ddl_lock_queue', 'wait_s', 1)" \
-	-c "SELECT heal_set_threshold('stale_statistics', 'min_rows', 10000)" \
-	-c "SELECT heal_set_threshold('vacuum_starved', 'min_dead_rows', 10000)" \
+	-c "SELECT heal_set_threshold('vacuum_starved', 'min_dead_rows', 50000)" \
 	-c "SELECT heal_set_threshold('checkpoint_storm', 'window_s', 30)" \
 	-c "SELECT heal_set_threshold('connection_exhaustion', 'quiet_s', 1), heal_set_threshold('connection_exhaustion', 'leak_idle_s', 1)" >/dev/null
 
@@ -76,32 +74,37 @@ open_session() { # application, user
 	session=$fd
 }
 tell() { printf '%s\n' "$2" >&"$1"; }
+# Wait until a query returns at least one row.
+await() { until [ -n "$(sql -c "$1")" ]; do read -r -t 0.1 <> <(:) || true; done; }
+in_state() { await "SELECT 1 FROM pg_stat_activity WHERE application_name = '$1' AND state = '$2'"; }
 
 "$bindir/pgbench" -i -s 2 -q >/dev/null 2>&1
-sql -c 'CREATE ROLE app LOGIN' -c 'GRANT ALL ON ALL TABLES IN SCHEMA public TO app' \
+sql -c 'CREATE ROLE app LOGIN' -c 'CREATE ROLE deployer LOGIN' -c 'GRANT ALL ON ALL TABLES IN SCHEMA public TO app' \
 	-c 'CREATE TABLE orders (id int PRIMARY KEY, state text)' \
-	-c "INSERT INTO orders SELECT i, 'new' FROM generate_series(1, 100) i" -c 'GRANT ALL ON orders TO app'
+	-c "INSERT INTO orders SELECT i, 'new' FROM generate_series(1, 100) i" -c 'GRANT ALL ON orders TO app' -c 'ALTER TABLE orders OWNER TO deployer'
 PGUSER=app "$bindir/pgbench" -n -c 2 -R 40 -T 1200 >"$work/pgbench.out" 2>&1 &
 load_pid=$!
 open_session report app
-tell "$session" 'BEGIN; UPDATE orders SET state = state WHERE id = 100;'
+tell "$session" 'BEGIN; SELECT count(*) FROM orders;'
 open_session console app
 tell "$session" 'BEGIN; SELECT count(*) FROM pgbench_branches WHERE bid < 0;'
 innocents="SELECT string_agg(pid || ' ' || backend_start, ',' ORDER BY pid) FROM pg_stat_activity
 	WHERE backend_type = 'client backend' AND application_name IN ('report', 'console', 'pgbench')"
-until [ "$(sql -c "SELECT count(*) FROM pg_stat_activity WHERE application_name IN ('report', 'console', 'pgbench')")" = 4 ]; do :; done
+in_state report 'idle in transaction'
+in_state console 'idle in transaction'
+await "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pgbench' HAVING count(*) = 2"
 before=$(sql -c "$innocents")
 
 # ---- one fault after another ----
 
 all_healed=1
 printf '\n%-28s %-28s %-24s %9s %10s  %s\n' failure 'root cause' remedy 'detect s' 'recover s' outcome
-show() { # failure
+show() { # failure, subject as a pattern
 	local deadline=$((SECONDS + wait_s)) row=
 	while [ $SECONDS -lt $deadline ]; do
 		row=$(sql -F '|' -c "SELECT failure_type, coalesce(root_cause, '-'), coalesce(remedy, '-'),
 				round((detected_after_ms / 1000)::numeric, 2), round((recovery_ms / 1000)::numeric, 2), coalesce(outcome, state)
-			FROM heal_incidents WHERE failure_type = '$1' AND state IN ('resolved', 'escalated', 'closed_itself', 'cancelled')
+			FROM heal_incidents WHERE failure_type = '$1' AND subject LIKE '${2:-%}' AND state IN ('resolved', 'escalated', 'closed_itself', 'cancelled')
 			ORDER BY incident_id LIMIT 1")
 		[ -n "$row" ] && break
 		read -r -t 0.2 <> <(:) || true
@@ -118,6 +121,7 @@ show() { # failure
 # P01: a session leaves its transaction open, another waits for its row
 open_session forgetful app
 tell "$session" "BEGIN; UPDATE orders SET state = 'held' WHERE id = 1;"
+in_state forgetful 'idle in transaction'
 open_session worker app
 tell "$session" "UPDATE orders SET state = 'done' WHERE id = 1;"
 show idle_in_transaction_blocker
@@ -125,46 +129,52 @@ show idle_in_transaction_blocker
 # P02: a deploy waits behind a long reader, everybody waits behind the deploy
 open_session reader app
 tell "$session" 'BEGIN; SELECT count(*) FROM orders; SELECT count(*) FROM generate_series(1, 400000000);'
-until [ "$(sql -c "SELECT count(*) FROM pg_locks WHERE relation = 'orders'::regclass AND mode = 'AccessShareLock'")" != 0 ]; do :; done
-open_session deploy postgres
+in_state reader active
+await "SELECT 1 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.application_name = 'reader' AND l.relation = 'orders'::regclass"
+open_session deploy deployer
 tell "$session" 'ALTER TABLE orders ADD COLUMN note text;'
-until [ "$(sql -c "SELECT count(*) FROM pg_locks WHERE relation = 'orders'::regclass AND NOT granted")" != 0 ]; do :; done
+await "SELECT 1 FROM pg_locks WHERE relation = 'orders'::regclass AND NOT granted"
 for i in 1 2 3 4; do
-	open_session reader app
+	open_session queued app
 	tell "$session" 'SELECT count(*) FROM orders;'
 done
 show ddl_lock_queue
+sql -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'reader'" >/dev/null
 
 # P07: a bulk load without ANALYZE
 sql -c 'CREATE TABLE bulk (id int, v text) WITH (autovacuum_enabled = off)' \
 	-c "INSERT INTO bulk SELECT i, repeat('x', 20) FROM generate_series(1, 100000) i"
-show stale_statistics
+show stale_statistics %bulk
 
 # P12: updates faster than vacuum, which is switched off for the table
 sql -c 'CREATE TABLE churn (id int PRIMARY KEY, v int) WITH (autovacuum_enabled = off)' \
-	-c 'INSERT INTO churn SELECT i, 0 FROM generate_series(1, 50000) i' -c 'ANALYZE churn'
-(for i in 1 2 3 4 5 6 7 8; do
-	sql -c 'UPDATE churn SET v = v + 1 WHERE id <= 15000' && read -r -t 1.5 <> <(:) || true
+	-c 'INSERT INTO churn SELECT i, 0 FROM generate_series(1, 100000) i' -c 'ANALYZE churn'
+(until [ -n "$(sql -c "SELECT 1 FROM heal_incidents WHERE failure_type = 'vacuum_starved' AND subject LIKE '%churn'")" ]; do
+	sql -c 'UPDATE churn SET v = v + 1 WHERE id <= 30000'
+	read -r -t 1.5 <> <(:) || true
 done) &
 churn=$!
-wait $churn || true
-show vacuum_starved
+show vacuum_starved %churn
+wait "$churn"
 
-# P15: a concurrent unique build fails over duplicates; another, live one stays alone
-sql -c 'CREATE TABLE dup (a int, b int)' -c 'INSERT INTO dup SELECT i % 5000, i FROM generate_series(1, 10000) i'
-sql -c 'CREATE TABLE other (a int)' -c 'INSERT INTO other SELECT generate_series(1, 1000)'
-open_session holder app
+# P15: a concurrent build is cut off and leaves an invalid index; another, live one stays alone
+sql -c 'CREATE TABLE dup (a int)' -c 'INSERT INTO dup SELECT generate_series(1, 100000)' \
+	-c 'CREATE TABLE other (a int)' -c 'INSERT INTO other SELECT generate_series(1, 1000)' -c 'ANALYZE dup, other' \
+	-c "SELECT heal_set_policy('application', 'holder', 'exempt', 'on')" >/dev/null
 sql -c 'GRANT ALL ON other TO app'
+open_session holder app
 tell "$session" 'BEGIN; UPDATE other SET a = a WHERE a = 1;'
-until [ "$(sql -c "SELECT count(*) FROM pg_locks WHERE relation = 'other'::regclass AND granted")" != 0 ]; do :; done
+in_state holder 'idle in transaction'
 open_session builder postgres
 tell "$session" 'CREATE INDEX CONCURRENTLY live_idx ON other (a);'
-open_session builder2 postgres
-tell "$session" "SET statement_timeout = '1ms'; CREATE INDEX CONCURRENTLY left_idx ON dup (a);"
-show invalid_index
+in_state builder active
+sql -c "SET statement_timeout = '10ms'" -c 'CREATE INDEX CONCURRENTLY left_idx ON dup (a)' >/dev/null 2>&1 || true
+show invalid_index %left_idx
 [ "$(sql -c "SELECT count(*) FROM pg_class WHERE relname = 'live_idx'")" = 1 ] || { say 'the live index build was touched'; all_healed=0; }
+sql -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'" >/dev/null
 
-# P11: max_wal_size far too small for the writes
+# P11: somebody sets max_wal_size far too small for the writes
+sql -c "ALTER SYSTEM SET max_wal_size = '64MB'" -c 'SELECT pg_reload_conf()' >/dev/null
 (PGUSER=postgres sql -c 'CREATE TABLE wal (v text)'
 while [ ! -f "$work/calm" ]; do sql -c "INSERT INTO wal SELECT repeat(md5(i::text), 30) FROM generate_series(1, 30000) i" -c 'TRUNCATE wal'; done) >/dev/null 2>&1 &
 writer=$!

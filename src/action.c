@@ -589,7 +589,11 @@ action_run(HealJobSlot *job)
 		return;
 	}
 
-	sql_top_run(top, job);
+	if (!sql_top_run(top, job))
+	{
+		job->used = 0;
+		return;
+	}
 
 	if (top->changes_settings)
 		wait_for_reload();

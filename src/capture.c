@@ -53,7 +53,6 @@ typedef struct ImageItem
 	const char *value;			/* NULL: does not exist */
 	const char *restore_sql;
 	const char *reset_sql;
-	const char *extra;			/* more JSON members, "" none */
 } ImageItem;
 
 #define REQUEST_CTE \
@@ -67,8 +66,12 @@ typedef struct ImageItem
 	" coalesce(bool_or(component IS NULL OR component = 'indexes'), false) AS indexes" \
 	" FROM req WHERE kind = 'all') "
 
-#define USER_RELATION \
-	"c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"
+/* Not our own: they are as the extension makes them. */
+#define USER_RELATION(table) \
+	"c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')" \
+	" AND NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid" \
+	"  WHERE d.classid = 'pg_class'::regclass AND d.objid = " table \
+	"  AND d.refclassid = 'pg_extension'::regclass AND x.extname = 'pg_heal')"
 
 /* Which kinds are asked for, and what is asked for that does not exist. */
 #define WANTED_SQL \
@@ -129,7 +132,7 @@ typedef struct ImageItem
 	" UNION " \
 	"SELECT o.relation, o.name FROM opt o JOIN pg_class c ON c.oid = o.relation" \
 	" JOIN pg_namespace n ON n.oid = c.relnamespace" \
-	" WHERE (SELECT storage FROM every) AND " USER_RELATION ") " \
+	" WHERE (SELECT storage FROM every) AND " USER_RELATION("c.oid") ") " \
 	"SELECT n.nspname, c.relname, w.name, o.value" \
 	" FROM want w JOIN pg_class c ON c.oid = w.relation JOIN pg_namespace n ON n.oid = c.relnamespace" \
 	" LEFT JOIN opt o ON o.relation = w.relation AND o.name = w.name" \
@@ -144,7 +147,7 @@ typedef struct ImageItem
 	" UNION " \
 	"SELECT c.oid, NULL FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid" \
 	" JOIN pg_namespace n ON n.oid = c.relnamespace" \
-	" WHERE (SELECT indexes FROM every) AND " USER_RELATION ") " \
+	" WHERE (SELECT indexes FROM every) AND " USER_RELATION("i.indrelid") ") " \
 	"SELECT DISTINCT n.nspname, c.relname, tn.nspname, t.relname, c.relkind, i.indisvalid," \
 	" pg_get_indexdef(i.indexrelid), con.conname, con.contype, con.condeferrable, con.condeferred, w.object, c.relispartition" \
 	" FROM want w LEFT JOIN pg_index i ON i.indexrelid = w.index" \
@@ -188,7 +191,7 @@ put_item(Capture *capture, const ImageItem *item)
 	append_member(json, "value", item->value);
 	append_member(json, "restore_sql", item->restore_sql);
 	append_member(json, "reset_sql", item->reset_sql);
-	appendStringInfo(json, "%s\"database_oid\":%u}", item->extra, item->database_oid);
+	appendStringInfo(json, "\"database_oid\":%u}", item->database_oid);
 
 	if (json->len >= WORKER_MAX_TEXT)
 		ereport(ERROR,
@@ -264,7 +267,7 @@ capture_server_settings(Capture *capture)
 		char	   *value = column(i, 2);
 		char	   *reset = psprintf("ALTER SYSTEM RESET %s;\nSELECT pg_catalog.pg_reload_conf()", quote_identifier(name));
 		ImageItem	item = {.kind = "server_setting", .database = "", .object = "", .name = name,
-		.value = value, .restore_sql = reset, .reset_sql = reset, .extra = ""};
+		.value = value, .restore_sql = reset, .reset_sql = reset};
 
 		if (value != NULL)
 			item.restore_sql = psprintf("ALTER SYSTEM SET %s = %s;\nSELECT pg_catalog.pg_reload_conf()",
@@ -301,7 +304,7 @@ capture_role_settings(Capture *capture)
 		char	   *reset = psprintf("%s RESET %s", command, quote_identifier(name));
 		ImageItem	item = {.kind = "role_setting", .database = database, .object = role, .name = name,
 			.database_oid = atooid(column(i, 2)), .value = value,
-		.restore_sql = reset, .reset_sql = reset, .extra = ""};
+		.restore_sql = reset, .reset_sql = reset};
 
 		if (value != NULL)
 			item.restore_sql = psprintf("%s SET %s = %s", command, quote_identifier(name), setting_value_sql(name, value));
@@ -341,7 +344,7 @@ capture_storage_options(Capture *capture)
 		char	   *reset = psprintf("ALTER TABLE %s RESET (%s)", object, option);
 		ImageItem	item = {.kind = "storage_option", .database = database, .database_oid = MyDatabaseId,
 			.object = object, .name = name, .value = value,
-		.restore_sql = reset, .reset_sql = reset, .extra = ""};
+		.restore_sql = reset, .reset_sql = reset};
 
 		if (value != NULL)
 			item.restore_sql = psprintf("ALTER TABLE %s SET (%s = %s)", object, option, quote_literal_cstr(value));
@@ -412,8 +415,8 @@ index_reset_sql(uint64 row)
 }
 
 /*
- * Whether the index was valid is told beside the value, not in it: building it
- * again makes it valid, and that is the image wanted.
+ * An index that is not valid is marked as such: a build that failed has not
+ * brought it back. The core knows the mark.
  */
 static void
 capture_indexes(Capture *capture)
@@ -425,15 +428,14 @@ capture_indexes(Capture *capture)
 	{
 		bool		exists = column(i, 2) != NULL;
 		ImageItem	item = {.kind = "index", .database = database, .database_oid = MyDatabaseId,
-		.name = "definition", .restore_sql = "", .reset_sql = "", .extra = ""};
+		.name = "definition", .restore_sql = "", .reset_sql = ""};
 
 		if (exists)
 		{
 			item.object = quote_qualified_identifier(column(i, 1), column(i, 2));
-			item.value = column(i, 7);
+			item.value = column_is_true(i, 6) ? column(i, 7) : psprintf("%s /* invalid */", column(i, 7));
 			item.restore_sql = index_restore_sql(i);
 			item.reset_sql = index_reset_sql(i);
-			item.extra = column_is_true(i, 6) ? "\"valid\":true," : "\"valid\":false,";
 		}
 		else
 			item.object = column(i, 12);

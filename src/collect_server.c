@@ -386,7 +386,7 @@ collect_start(hc_server *server)
 	server->started_at = Max(server->started_at, heal_shared->server_started_at);
 	if (heal_shared->crash_recovered)
 		server->flags |= HC_SERVER_CRASH_RECOVERED;
-	if (heal_shared->crashes_in_row > 0)
+	if (heal_shared->crashes_in_row >= HEAL_CRASHES_OBSERVE)
 		server->flags |= HC_SERVER_HEALER_CRASHED;
 	LWLockRelease(heal_shared->lock);
 }

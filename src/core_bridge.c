@@ -187,6 +187,13 @@ bridge_check_graph(const hc_config *config)
 				 "heal_causal_nodes and heal_causal_edges show the graph; it must not contain a cycle.", &err);
 }
 
+/* Everything the core knows, as JSON in UTF-8. */
+const char *
+bridge_catalogue(void)
+{
+	return hc_catalogue_json();
+}
+
 static const hc_metric_info *
 metric_info(int metric)
 {

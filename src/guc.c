@@ -6,8 +6,8 @@
  * Only the healer and the launcher read them, so all are SIGHUP: one reload
  * changes the whole server, and no session can raise the risk by itself.
  *
- * Each setting is also read from the environment at server start (PG_HEAL_MODE
- * for pg_heal.mode), below anything the configuration files say.
+ * The default of each setting is taken from the environment of the server
+ * (PG_HEAL_MODE for pg_heal.mode): below anything the configuration files say.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,6 +16,7 @@
 #include <limits.h>
 
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 
 #include "compat.h"
@@ -76,6 +77,7 @@ static int	heal_concurrent_recoveries;
  */
 static int	interval_setting;	/* ms */
 static bool interval_was_set = false;
+static bool interval_in_environment = false;
 
 static const struct config_enum_entry mode_options[] = {
 	{"observe", HC_MODE_OBSERVE, false},
@@ -209,7 +211,7 @@ static const IntSetting int_settings[] = {
 	"Longest time a roll-back may take.", NULL},
 	{"pg_heal.rollback_max_depth", &heal_rollback_max_depth, 3, 1, 3, 0,
 	"Levels to which snapshots may be nested.", NULL},
-	{"pg_heal.snapshot_retention", &heal_snapshot_retention, HOUR_S, 60, 365 * DAY_S, GUC_UNIT_S,
+	{"pg_heal.snapshot_retention", &heal_snapshot_retention, HOUR_S, 1, 365 * DAY_S, GUC_UNIT_S,
 	"Time after which a snapshot expires.", NULL},
 	{"pg_heal.history_max_events", &heal_history_max_events, 10000, 100, INT_MAX / 2, 0,
 	"Rows kept in each table of the history.", NULL},
@@ -250,7 +252,7 @@ check_interval(int *newval, void **extra, GucSource source)
 
 	if (was_set == NULL)
 		return false;
-	*was_set = source > PGC_S_DYNAMIC_DEFAULT;
+	*was_set = source > PGC_S_DYNAMIC_DEFAULT || interval_in_environment;
 	*extra = was_set;
 	return true;
 }
@@ -289,43 +291,117 @@ environment_name(char *result, size_t size, const char *setting)
 		*p = pg_toupper((unsigned char) *p);
 }
 
-/*
- * Take one setting from the environment. A bad value must not keep the server
- * from starting, hence WARNING instead of the usual level for this source.
- */
-static void
-apply_environment(const char *setting)
+/* Value of the setting in the environment of the server, or NULL. */
+static const char *
+environment_value(const char *setting)
 {
 	char		name[NAMEDATALEN * 2];
 	const char *value;
 
 	environment_name(name, sizeof(name), setting);
 	value = getenv(name);
-	if (value == NULL || value[0] == '\0')
-		return;
-
-	if (set_config_option(setting, value, PGC_POSTMASTER, PGC_S_ENV_VAR,
-						  GUC_ACTION_SET, true, WARNING, false) == 0)
-		ereport(WARNING,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("environment variable \"%s\" is ignored", name),
-				 errdetail("Its value is not valid for parameter \"%s\".", setting)));
+	return value != NULL && value[0] != '\0' ? value : NULL;
 }
 
+/*
+ * A bad value must not keep the server from starting. It is said once, by the
+ * postmaster, not by every session that loads the library.
+ */
 static void
-apply_all_environment(void)
+reject_environment(const char *setting, const char *value)
 {
-	apply_environment("pg_heal.database");
-	apply_environment("pg_heal.policy");
-	apply_environment("pg_heal.monitoring_interval");
-	for (int i = 0; i < lengthof(bool_settings); i++)
-		apply_environment(bool_settings[i].name);
-	for (int i = 0; i < lengthof(enum_settings); i++)
-		apply_environment(enum_settings[i].name);
-	for (int i = 0; i < lengthof(real_settings); i++)
-		apply_environment(real_settings[i].name);
-	for (int i = 0; i < lengthof(int_settings); i++)
-		apply_environment(int_settings[i].name);
+	char		name[NAMEDATALEN * 2];
+
+	if (IsUnderPostmaster)
+		return;
+	environment_name(name, sizeof(name), setting);
+	ereport(WARNING,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("environment variable \"%s\" is ignored", name),
+			 errdetail("\"%s\" is not valid for parameter \"%s\".", value, setting)));
+}
+
+/*
+ * What a setting is while nobody sets it. As the built-in default it comes back
+ * when a setting is removed from the configuration files.
+ */
+static bool
+boot_bool(const char *setting, bool boot)
+{
+	const char *value = environment_value(setting);
+	bool		result;
+
+	if (value == NULL || parse_bool(value, &result))
+		return value == NULL ? boot : result;
+	reject_environment(setting, value);
+	return boot;
+}
+
+static int
+boot_enum(const char *setting, int boot, const struct config_enum_entry *options)
+{
+	const char *value = environment_value(setting);
+
+	if (value == NULL)
+		return boot;
+	for (const struct config_enum_entry *entry = options; entry->name; entry++)
+	{
+		if (pg_strcasecmp(value, entry->name) == 0)
+			return entry->val;
+	}
+	reject_environment(setting, value);
+	return boot;
+}
+
+static int
+boot_int(const char *setting, int boot, int min, int max, int flags)
+{
+	const char *value = environment_value(setting);
+	int			result;
+
+	if (value == NULL)
+		return boot;
+	if (parse_int(value, &result, flags, NULL) && result >= min && result <= max)
+		return result;
+	reject_environment(setting, value);
+	return boot;
+}
+
+static double
+boot_real(const char *setting, double boot, double min, double max)
+{
+	const char *value = environment_value(setting);
+	double		result;
+
+	if (value == NULL)
+		return boot;
+	if (parse_real(value, &result, 0, NULL) && result >= min && result <= max)
+		return result;
+	reject_environment(setting, value);
+	return boot;
+}
+
+static const char *
+boot_database(const char *setting, const char *boot)
+{
+	const char *value = environment_value(setting);
+
+	if (value == NULL)
+		return boot;
+	if (strlen(value) < NAMEDATALEN)
+		return value;
+	reject_environment(setting, value);
+	return boot;
+}
+
+/* The interval is special: only one that nobody chose follows the policy. */
+static int
+boot_interval(const char *setting, int boot, int min, int max)
+{
+	int			result = boot_int(setting, -1, min, max, GUC_UNIT_MS);
+
+	interval_in_environment = result >= 0;
+	return interval_in_environment ? result : boot;
 }
 
 /*---- Interface ----*/
@@ -338,28 +414,32 @@ define_tables(void)
 	{
 		const BoolSetting *s = &bool_settings[i];
 
-		DefineCustomBoolVariable(s->name, s->description, NULL, s->value, s->boot,
+		DefineCustomBoolVariable(s->name, s->description, NULL, s->value,
+								 boot_bool(s->name, s->boot),
 								 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	}
 	for (int i = 0; i < lengthof(enum_settings); i++)
 	{
 		const EnumSetting *s = &enum_settings[i];
 
-		DefineCustomEnumVariable(s->name, s->description, NULL, s->value, s->boot,
+		DefineCustomEnumVariable(s->name, s->description, NULL, s->value,
+								 boot_enum(s->name, s->boot, s->options),
 								 s->options, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	}
 	for (int i = 0; i < lengthof(real_settings); i++)
 	{
 		const RealSetting *s = &real_settings[i];
 
-		DefineCustomRealVariable(s->name, s->description, NULL, s->value, s->boot,
+		DefineCustomRealVariable(s->name, s->description, NULL, s->value,
+								 boot_real(s->name, s->boot, s->min, s->max),
 								 s->min, s->max, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	}
 	for (int i = 0; i < lengthof(int_settings); i++)
 	{
 		const IntSetting *s = &int_settings[i];
 
-		DefineCustomIntVariable(s->name, s->description, s->detail, s->value, s->boot,
+		DefineCustomIntVariable(s->name, s->description, s->detail, s->value,
+								boot_int(s->name, s->boot, s->min, s->max, s->flags),
 								s->min, s->max, PGC_SIGHUP, s->flags, NULL, NULL, NULL);
 	}
 }
@@ -373,7 +453,7 @@ guc_define(void)
 							   "Database that holds the extension and its tables.",
 							   NULL,
 							   &heal_database,
-							   "postgres",
+							   boot_database("pg_heal.database", "postgres"),
 							   PGC_SIGHUP, 0,
 							   check_database, NULL, NULL);
 
@@ -381,7 +461,7 @@ guc_define(void)
 							 "How soon and how often the healer looks, acts and retries.",
 							 NULL,
 							 &heal_policy,
-							 HC_POLICY_BALANCED,
+							 boot_enum("pg_heal.policy", HC_POLICY_BALANCED, policy_options),
 							 policy_options,
 							 PGC_SIGHUP, 0,
 							 NULL, assign_policy, NULL);
@@ -390,13 +470,10 @@ guc_define(void)
 							"Time between two observations.",
 							"Unless set, the aggressive policy uses 5s and the conservative one 20s.",
 							&interval_setting,
-							10 * SECOND, 500, HOUR,
+							boot_interval("pg_heal.monitoring_interval", 10 * SECOND, 500, HOUR),
+							500, HOUR,
 							PGC_SIGHUP, GUC_UNIT_MS,
 							check_interval, assign_interval, NULL);
-
-	/* Children inherit what the postmaster took from its environment. */
-	if (process_shared_preload_libraries_in_progress && !IsUnderPostmaster)
-		apply_all_environment();
 
 	MarkGUCPrefixReserved("pg_heal");
 }

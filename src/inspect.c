@@ -47,6 +47,7 @@ typedef struct InspectDb
 	Oid			oid;
 	NameData	name;
 	bool		listed;			/* in pg_database at the last look */
+	bool		gone;			/* dropped: shown once more, as empty */
 	bool		requested;		/* inspect out of turn */
 	TimestampTz asked_at;		/* last start of a worker */
 	TimestampTz inspected_at;	/* 0: never */
@@ -320,7 +321,10 @@ finish_running(TimestampTz now)
 {
 	InspectDb  *db = find_database(running_database);
 
-	if (db != NULL && running->outcome == HC_OUT_DONE)
+	if (db != NULL && db->gone)
+		ereport(DEBUG1,
+				(errmsg("database \"%s\" was dropped while it was inspected", NameStr(db->name))));
+	else if (db != NULL && running->outcome == HC_OUT_DONE)
 	{
 		if (take_answer(db, running))
 			db->inspected_at = now;
@@ -363,6 +367,7 @@ note_database(Form_pg_database form)
 	/* In place: the rows point to it. */
 	db->name = form->datname;
 	db->listed = true;
+	db->gone = false;
 }
 
 static void
@@ -383,7 +388,11 @@ scan_pg_database(void)
 	CommitTransactionCommand();
 }
 
-/* Bring the list up to date; forget databases that have gone. */
+/*
+ * Bring the list up to date; forget databases that have gone. Until the next
+ * time they are shown as looked at and empty, so that the core knows that what
+ * it saw there is no more, rather than not seen for a while.
+ */
 static void
 list_databases(TimestampTz now)
 {
@@ -404,6 +413,13 @@ list_databases(TimestampTz now)
 			continue;
 		forget_facts(db);
 		forget_sequences(db, InvalidOid, InvalidOid);
+		if (!db->gone)
+		{
+			db->gone = true;
+			db->header.complete = true;
+			db->inspected_at = now;
+			continue;
+		}
 		databases = foreach_delete_current(databases, lc);
 		pfree(db);
 	}
@@ -423,6 +439,8 @@ choose_database(TimestampTz now)
 	{
 		InspectDb  *db = lfirst(lc);
 
+		if (db->gone)
+			continue;
 		if (db->requested)
 			return db;
 		if (oldest == NULL || db->asked_at < oldest->asked_at)
@@ -566,7 +584,7 @@ flatten(void)
 		InspectDb  *db = lfirst(lc);
 		hc_inspection *inspection;
 
-		if (db->inspected_at == 0 || db->arena == NULL)
+		if (db->inspected_at == 0 || (db->arena == NULL && !db->gone))
 			continue;
 		inspection = &flat_inspections[n_flat_inspections++];
 		inspection->database_oid = db->oid;

@@ -56,7 +56,7 @@ extern SqlTop *sql_top_parse(const char *sql);
 /* Does every statement still mean the relation of the job? */
 extern bool sql_top_relation_matches(SqlTop *top, HealJobSlot *job, char **why_not);
 /* Run them, each as its own transaction. */
-extern void sql_top_run(SqlTop *top, HealJobSlot *job);
+extern bool sql_top_run(SqlTop *top, HealJobSlot *job);
 
 /* ---- inspect.c and inspect_worker.c: what they send each other ---- */
 

@@ -64,7 +64,6 @@
 #define CLEAN_RUN_MS (5 * 60 * 1000)
 #define CLEAN_OBSERVING_MS (60 * 60 * 1000)
 
-#define CRASHES_OBSERVE 2
 #define CRASHES_STAY_DOWN 3
 
 /* How long to wait for the healer of a former launcher. */
@@ -451,7 +450,7 @@ healer_is_gone(TimestampTz now)
 static int
 clean_run_ms(void)
 {
-	return crashes >= CRASHES_OBSERVE ? CLEAN_OBSERVING_MS : CLEAN_RUN_MS;
+	return crashes >= HEAL_CRASHES_OBSERVE ? CLEAN_OBSERVING_MS : CLEAN_RUN_MS;
 }
 
 static bool

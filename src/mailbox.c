@@ -14,6 +14,7 @@
 #include "pg_heal.h"
 
 #include "access/xlog.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
@@ -76,19 +77,45 @@ check_healer_runs(void)
 				 errhint("Check that pg_heal.enabled is on, that pg_heal.database names this database, and the server log.")));
 }
 
+/* What is in a slot is UTF-8, as the core speaks it. */
+static const char *
+to_utf8(const char *text)
+{
+	return pg_server_to_any(text, strlen(text), PG_UTF8);
+}
+
+static const char *
+from_utf8(const char *text)
+{
+	return pg_any_to_server(text, strlen(text), PG_UTF8);
+}
+
+/* Copy what fits, in whole characters. */
+static void
+put_text(char *target, const char *text, Size size)
+{
+	int			len = pg_encoding_mbcliplen(PG_UTF8, text, strlen(text), size - 1);
+
+	memcpy(target, text, len);
+	target[len] = '\0';
+}
+
 /* Write the request into a free slot; returns its id. */
 static uint64
 post_request(hc_request_kind kind, int64 target, int32 flag, const char *text, const char *component)
 {
+	const char *role = to_utf8(GetUserNameFromId(GetUserId(), false));
 	HealRequestSlot *slot;
 	uint64		id;
 
+	text = to_utf8(text);
+	component = to_utf8(component);
 	if (strlen(text) >= HEAL_REQUEST_TEXT || strlen(component) >= NAMEDATALEN)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument is too long"),
-				 errdetail("A text may have at most %d bytes, a component name at most %d.",
-						   HEAL_REQUEST_TEXT - 1, NAMEDATALEN - 1)));
+				 errhint("A text may have at most %d bytes, a component name at most %d.",
+						 HEAL_REQUEST_TEXT - 1, NAMEDATALEN - 1)));
 
 	LWLockAcquire(heal_shared->lock, LW_EXCLUSIVE);
 	slot = free_slot();
@@ -107,7 +134,7 @@ post_request(hc_request_kind kind, int64 target, int32 flag, const char *text, c
 	slot->target = target;
 	slot->flag = flag;
 	slot->backend_pgprocno = MyProc->pgprocno;
-	strlcpy(slot->role, GetUserNameFromId(GetUserId(), false), NAMEDATALEN);
+	put_text(slot->role, role, NAMEDATALEN);
 	strlcpy(slot->text, text, HEAL_REQUEST_TEXT);
 	strlcpy(slot->component, component, NAMEDATALEN);
 	slot->sqlstate[0] = slot->message[0] = slot->detail[0] = slot->hint[0] = slot->json[0] = '\0';
@@ -179,9 +206,9 @@ raise_answer(const HealRequestSlot *answer)
 	ereport(ERROR,
 			(errcode(MAKE_SQLSTATE(answer->sqlstate[0], answer->sqlstate[1], answer->sqlstate[2],
 								   answer->sqlstate[3], answer->sqlstate[4])),
-			 errmsg("%s", answer->message),
-			 answer->detail[0] ? errdetail("%s", answer->detail) : 0,
-			 answer->hint[0] ? errhint("%s", answer->hint) : 0));
+			 errmsg("%s", from_utf8(answer->message)),
+			 answer->detail[0] ? errdetail("%s", from_utf8(answer->detail)) : 0,
+			 answer->hint[0] ? errhint("%s", from_utf8(answer->hint)) : 0));
 }
 
 /* Send a request and wait, interruptibly, for its JSON result (palloc'd). */
@@ -203,7 +230,7 @@ mailbox_call(hc_request_kind kind, int64 target, int32 flag, const char *text, c
 
 	if (strcmp(answer->sqlstate, "00000") != 0)
 		raise_answer(answer);
-	json = pstrdup(answer->json);
+	json = pstrdup(from_utf8(answer->json));
 	pfree(answer);
 	return json;
 }
@@ -261,9 +288,9 @@ mailbox_answer(const hc_reply *reply)
 		bool		fits = strlen(reply->json) < HEAL_REPLY_JSON;
 
 		strlcpy(slot->sqlstate, fits ? reply->sqlstate : "54000", sizeof(slot->sqlstate));
-		strlcpy(slot->message, fits ? reply->message : "answer of the pg_heal worker is too long", HEAL_REQUEST_TEXT);
-		strlcpy(slot->detail, reply->detail, HEAL_REQUEST_TEXT);
-		strlcpy(slot->hint, fits ? reply->hint : "The request was carried out; see the views for its result.", HEAL_REQUEST_TEXT);
+		put_text(slot->message, fits ? reply->message : "answer of the pg_heal worker is too long", HEAL_REQUEST_TEXT);
+		put_text(slot->detail, reply->detail, HEAL_REQUEST_TEXT);
+		put_text(slot->hint, fits ? reply->hint : "The request was carried out; see the views for its result.", HEAL_REQUEST_TEXT);
 		strlcpy(slot->json, fits ? reply->json : "", HEAL_REPLY_JSON);
 		slot->state = HEAL_REQUEST_ANSWERED;
 		backend = slot->backend_pgprocno;

@@ -251,6 +251,9 @@ extern void hooks_read_exec_database(Oid database, HealExecTotals *totals);
 
 /* ---- launcher.c, healer.c ---- */
 
+/* So many crashes in a row, and the healer only observes. */
+#define HEAL_CRASHES_OBSERVE 2
+
 extern void launcher_register(void);
 extern PGDLLEXPORT void heal_launcher_main(Datum arg);
 extern PGDLLEXPORT void heal_healer_main(Datum arg);
@@ -348,6 +351,7 @@ extern void bridge_restore(HealCore *core, const hc_record *records, uint32 n, b
 extern const hc_decisions *bridge_step(HealCore *core, const hc_observation *obs);	/* valid until the next call */
 extern char *bridge_diagnose(const hc_config *config, const hc_settings *settings, const char *evidence);	/* palloc'd JSON */
 extern void bridge_check_graph(const hc_config *config);
+extern const char *bridge_catalogue(void);	/* JSON, static */
 extern const char *bridge_metric_name(int metric);
 extern void bridge_metric_describe(int metric, const char **component, const char **category, const char **unit);
 

@@ -11,7 +11,6 @@
  */
 #include "postgres.h"
 
-#include "access/xlog.h"
 #include "catalog/pg_control.h"
 #include "common/controldata_utils.h"
 #include "miscadmin.h"
@@ -149,13 +148,6 @@ shmem_check(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("pg_heal is not loaded at server start"),
 				 errhint("Add pg_heal to shared_preload_libraries in postgresql.conf (shared_preload_libraries = 'pg_heal') and restart the server.")));
-
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("pg_heal does not run on a standby server"),
-				 errdetail("Recovery is in progress."),
-				 errhint("Run this on the primary server, or after promotion.")));
 }
 
 /*

@@ -30,6 +30,7 @@ PG_FUNCTION_INFO_V1(heal_check_database_0_1);
 PG_FUNCTION_INFO_V1(heal_check_writable_0_1);
 PG_FUNCTION_INFO_V1(heal_config_changed_0_1);
 PG_FUNCTION_INFO_V1(heal_graph_check_0_1);
+PG_FUNCTION_INFO_V1(heal_catalogue_0_1);
 PG_FUNCTION_INFO_V1(heal_status_0_1);
 PG_FUNCTION_INFO_V1(heal_metrics_0_1);
 PG_FUNCTION_INFO_V1(heal_overhead_0_1);
@@ -288,6 +289,28 @@ json_to_jsonb(const char *json)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json[0] == '\0' ? "{}" : json));
 }
 
+/* What the core knows is plain ASCII, so valid in any encoding. */
+Datum
+heal_catalogue_0_1(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(json_to_jsonb(bridge_catalogue()));
+}
+
+/* A request is either made or an error: a NULL must not pass for done. */
+static void
+refuse_null(FunctionCallInfo fcinfo, int argument, const char *name, const char *hint)
+{
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name),
+				 errhint("%s", hint)));
+}
+
+#define HINT_RECOMMENDATION "SELECT recommendation_id, remedy, state FROM heal_recommend() lists them."
+#define HINT_INCIDENT "SELECT incident_id, failure_type, subject FROM heal_incidents lists them."
+#define HINT_SNAPSHOT "SELECT snapshot_id, label, state FROM heal_snapshots lists them."
+
 static Datum
 call_healer(hc_request_kind kind, int64 target, const char *argument)
 {
@@ -297,24 +320,30 @@ call_healer(hc_request_kind kind, int64 target, const char *argument)
 Datum
 heal_approve_0_1(PG_FUNCTION_ARGS)
 {
+	refuse_null(fcinfo, 0, "recommendation_id", HINT_RECOMMENDATION);
 	return call_healer(HC_REQ_APPROVE, PG_GETARG_INT64(0), "");
 }
 
 Datum
 heal_reject_0_1(PG_FUNCTION_ARGS)
 {
+	refuse_null(fcinfo, 0, "recommendation_id", HINT_RECOMMENDATION);
+	refuse_null(fcinfo, 1, "reason", "Leave it out if there is none.");
 	return call_healer(HC_REQ_REJECT, PG_GETARG_INT64(0), text_to_cstring(PG_GETARG_TEXT_PP(1)));
 }
 
 Datum
 heal_execute_0_1(PG_FUNCTION_ARGS)
 {
+	refuse_null(fcinfo, 0, "incident_id", HINT_INCIDENT);
+	refuse_null(fcinfo, 1, "remedy", "SELECT remedy FROM heal_recommend(incident_id) lists those that fit an incident.");
 	return call_healer(HC_REQ_EXECUTE, PG_GETARG_INT64(0), text_to_cstring(PG_GETARG_TEXT_PP(1)));
 }
 
 Datum
 heal_pause_0_1(PG_FUNCTION_ARGS)
 {
+	refuse_null(fcinfo, 0, "reason", "Say why, for those who find pg_heal paused; an empty text will do.");
 	return call_healer(HC_REQ_PAUSE, 0, text_to_cstring(PG_GETARG_TEXT_PP(0)));
 }
 
@@ -346,11 +375,17 @@ heal_snapshot_0_1(PG_FUNCTION_ARGS)
 	char	   *json;
 	char	   *id;
 
-	if (PG_ARGISNULL(0))
+	if (PG_ARGISNULL(0) || VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0)) == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				(errcode(PG_ARGISNULL(0) ? ERRCODE_NULL_VALUE_NOT_ALLOWED : ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a snapshot needs a label"),
 				 errhint("Name what you are about to change, for example heal_snapshot('before tuning').")));
+	/* The core knows no parent as 0. */
+	if (!PG_ARGISNULL(2) && PG_GETARG_INT64(2) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there is no snapshot 0"),
+				 errhint(HINT_SNAPSHOT)));
 	json = mailbox_call(HC_REQ_SNAPSHOT, PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2), 0,
 						text_to_cstring(PG_GETARG_TEXT_PP(0)),
 						PG_ARGISNULL(1) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(1)));
@@ -383,6 +418,8 @@ heal_rollback_0_1(PG_FUNCTION_ARGS)
 	JsonbValue *items;
 	Jsonb	   *answer;
 
+	refuse_null(fcinfo, 0, "snapshot_id", HINT_SNAPSHOT);
+	refuse_null(fcinfo, 1, "force", "Use true or false.");
 	InitMaterializedSRF(fcinfo, 0);
 	answer = DatumGetJsonbP(json_to_jsonb(mailbox_call(HC_REQ_ROLLBACK, PG_GETARG_INT64(0), PG_GETARG_BOOL(1), "", "")));
 	put_item(rsinfo, "snapshot", &answer->root);

@@ -32,9 +32,11 @@
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
+#include "utils/regproc.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -317,7 +319,102 @@ run_statement(RawStmt *raw, const char *sql, HealJobSlot *job)
 	MemoryContextDelete(statement_context);
 }
 
-void
+/* Name of the index the statement builds concurrently; NULL for any other. */
+static char *
+built_index(Node *stmt)
+{
+	IndexStmt  *build = (IndexStmt *) stmt;
+	Oid			table;
+
+	if (!IsA(stmt, IndexStmt) || !build->concurrent || build->idxname == NULL)
+		return NULL;
+	table = RangeVarGetRelid(build->relation, NoLock, true);
+	if (!OidIsValid(table))
+		return NULL;
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), build->idxname);
+}
+
+/* Is there an index of that name? */
+static bool
+index_exists(const char *name, bool *valid)
+{
+	Oid			index = RangeVarGetRelid(makeRangeVarFromNameList(stringToQualifiedNameList(name)), NoLock, true);
+
+	*valid = OidIsValid(index) && get_rel_relkind(index) == RELKIND_INDEX && get_index_isvalid(index);
+	return OidIsValid(index);
+}
+
+/* After a failed build: its error is the result of the job, whatever becomes of this. */
+static void
+drop_leftover(const char *index, HealJobSlot *job)
+{
+	char	   *drop = psprintf("DROP INDEX CONCURRENTLY %s", index);
+	char	   *message = pstrdup(job->message);
+	char	   *sqlstate = pstrdup(job->sqlstate);
+
+	PG_TRY();
+	{
+		bool		valid;
+		bool		left;
+
+		StartTransactionCommand();
+		left = index_exists(index, &valid) && !valid;
+		CommitTransactionCommand();
+		MemoryContextSwitchTo(worker_context);
+		if (left)
+			run_statement(linitial_node(RawStmt, pg_parse_query(drop)), drop, job);
+	}
+	PG_CATCH();
+	{
+		worker_catch(job, HC_OUT_FAILED);
+	}
+	PG_END_TRY();
+	strlcpy(job->message, message, sizeof(job->message));
+	strlcpy(job->sqlstate, sqlstate, sizeof(job->sqlstate));
+}
+
+/*
+ * A concurrent build that fails leaves an invalid index, which costs writes and
+ * serves nobody: take it away again, unless it was there before. False, with
+ * the result of the job, when the statement failed.
+ */
+static bool
+run_or_clean_up(RawStmt *raw, const char *sql, HealJobSlot *job)
+{
+	volatile bool failed = false;
+	char	   *index;
+	bool		valid;
+	bool		was_there;
+
+	StartTransactionCommand();
+	MemoryContextSwitchTo(worker_context);
+	index = built_index(raw->stmt);
+	was_there = index != NULL && index_exists(index, &valid);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(worker_context);
+	if (index == NULL || was_there)
+	{
+		run_statement(raw, sql, job);
+		return true;
+	}
+
+	PG_TRY();
+	{
+		run_statement(raw, sql, job);
+	}
+	PG_CATCH();
+	{
+		worker_catch(job, HC_OUT_FAILED);
+		failed = true;
+	}
+	PG_END_TRY();
+	if (failed)
+		drop_leftover(index, job);
+	return !failed;
+}
+
+/* False, with the result of the job, when a statement failed; it may raise as well. */
+bool
 sql_top_run(SqlTop *top, HealJobSlot *job)
 {
 	ListCell   *lc;
@@ -330,6 +427,10 @@ sql_top_run(SqlTop *top, HealJobSlot *job)
 	debug_query_string = top->sql;
 	pgstat_report_activity(STATE_RUNNING, top->sql);
 	foreach(lc, top->statements)
-		run_statement(lfirst_node(RawStmt, lc), top->sql, job);
+	{
+		if (!run_or_clean_up(lfirst_node(RawStmt, lc), top->sql, job))
+			return false;
+	}
 	debug_query_string = NULL;
+	return true;
 }

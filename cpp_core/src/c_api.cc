@@ -3,11 +3,12 @@
 
 #include "heal_core/c_api.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <nlohmann/json.hpp>
+#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>

@@ -72,6 +72,7 @@ void Engine::Step(const hc_observation& observation, hc_decisions* out) {
   AdvanceAll();
   AdvanceSnapshots();
   ExpireSnapshots();
+  IssueBulk();
   Finish(out);
 }
 
@@ -246,8 +247,26 @@ void Engine::Want(int64_t delay_us) {
 uint64_t Engine::Issue(Command command, const CommandOwner& owner) {
   command.id = next_command_++;
   if (command.kind != HC_CMD_INSPECT) owners_[command.id] = owner;
-  outbox_.Issue(command);
-  return command.id;
+  const uint64_t id = command.id;
+  if (owner.kind == Waiting::kAttempt)
+    outbox_.Issue(command);
+  else
+    bulk_.push_back(std::move(command));
+  return id;
+}
+
+// Snapshots by hand and roll-backs go through every database. The shell has few
+// action slots: one such command at a time leaves the others to remedies.
+void Engine::IssueBulk() {
+  if (owners_.contains(bulk_running_)) return;
+  while (!bulk_.empty()) {
+    const Command next = std::move(bulk_.front());
+    bulk_.pop_front();
+    if (!owners_.contains(next.id)) continue;  // given up while it waited
+    bulk_running_ = next.id;
+    outbox_.Issue(next);
+    return;
+  }
 }
 
 void Engine::Audit(std::string actor, std::string action, std::string subject, std::string outcome,

@@ -24,6 +24,7 @@
 #define HEAL_CORE_ENGINE_H_
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -185,6 +186,7 @@ class Engine {
   const hc_settings& settings() const { return settings_; }
   void Want(int64_t delay_us);  // a look before the next tick
   uint64_t Issue(Command command, const CommandOwner& owner);
+  void IssueBulk();
   void Audit(std::string actor, std::string action, std::string subject, std::string outcome, const Json& detail);
   static Outcome CopyOutcome(const hc_outcome& outcome);
 
@@ -250,6 +252,7 @@ class Engine {
   void RouteRollback(int64_t snapshot_id, std::vector<RollbackCommand> commands);
   void FinishRollback(RollbackJob* job);
   void HoldRollbacks();
+  void DisownRollback(int64_t snapshot_id);
   void NoteRolledBack(int64_t snapshot_id);
   void AdvanceSnapshots();
   void StartCapture(int64_t key, SnapshotJob* job);
@@ -297,6 +300,8 @@ class Engine {
   std::set<int64_t> rolled_back_;             // the newest ones, to tell from expired
   std::map<uint64_t, CommandOwner> owners_;
   uint64_t next_command_ = 0;
+  std::deque<Command> bulk_;  // wait for their turn
+  uint64_t bulk_running_ = 0;
   bool stepped_ = false;
   bool foreign_ = false;
   bool restored_ = false;

@@ -255,7 +255,7 @@ void Engine::AdvanceActing(Case* c) {
     const auto refused = [](const Outcome& outcome) { return outcome.status == HC_OUT_REFUSED; };
     if (!run.outcomes.empty() && std::all_of(run.outcomes.begin(), run.outcomes.end(), refused)) {
       const std::string why = OutcomeText(run.outcomes.back());
-      FinishAttempt(c, "no_effect", false, "nothing was done, refused at the moment of the action: " + why);
+      FinishAttempt(c, "failed", false, "nothing was done, refused at the moment of the action: " + why);
       TryAgain(c, "refused at the moment of the action: " + why);
       return;
     }
@@ -309,9 +309,16 @@ void Engine::Verified(Case* c, const VerifyResult& result) {
       Escalate(c, "the effect could not be judged: " + result.reason);
       return;
     case VerifyVerdict::kNoEffect:
-    case VerifyVerdict::kWorse:
-      UndoOrFinish(c, "no_effect", result.reason);
+    case VerifyVerdict::kWorse: {
+      // Cut short is not useless: it may be tried again, while this worker knows what it did.
+      const auto lost = std::find_if(run.outcomes.begin(), run.outcomes.end(),
+                                     [](const Outcome& outcome) { return outcome.status == HC_OUT_LOST; });
+      if (lost != run.outcomes.end() && !run.restored)
+        UndoOrFinish(c, "failed", "the action was cut short: " + OutcomeText(*lost) + "; " + result.reason);
+      else
+        UndoOrFinish(c, "no_effect", result.reason);
       return;
+    }
   }
 }
 

@@ -38,6 +38,15 @@ bool IsUnknown(const Match& match) {
   return unknown != match.values.end() && unknown->second != 0;
 }
 
+// What was there before pg_heal acted on it was not caused by that action.
+void ClearOwnAction(Match* match) {
+  for (Evidence& evidence : match->evidence) {
+    if (evidence.node != "healer_acted_recently") continue;
+    evidence.truth = Truth::kAbsent;
+    evidence.why = "the trouble was there before pg_heal acted on it";
+  }
+}
+
 // Which nodes are known to be what: the wording of the reasons changes with
 // every tick, this does not.
 std::string EvidenceKey(const Match& match) {
@@ -67,13 +76,14 @@ bool Viable(const Candidate& candidate, const std::set<std::string>& rejected) {
 
 void Engine::UpdateCases() {
   std::set<std::string_view> matched;
-  for (const Match& match : matches_) {
+  for (Match& match : matches_) {
     if (!matched.insert(match.fingerprint).second) continue;
     const auto found = by_fingerprint_.find(match.fingerprint);
     if (found == by_fingerprint_.end()) {
       Open(match);
     } else {
       Case& c = cases_.at(found->second);
+      if (RowOf(c).attempts > 0) ClearOwnAction(&match);
       c.match = &match;
       c.known = !IsUnknown(match);
     }
@@ -127,7 +137,8 @@ bool Engine::NewLook(Case* c) {
   const bool first = c->looks == 0 && c->gone == 0;
   const bool inspected = c->database_oid != 0 && IsInspected(RowOf(*c).component);
   const int64_t sample = inspected ? SampleOf(*c) : 0;
-  const bool fresh = inspected ? sample != c->look_sample : mono_ - c->look_mono >= kLookSpacingUs;
+  // Without a sample the database has gone: nobody will look at it again.
+  const bool fresh = sample != 0 ? sample != c->look_sample : mono_ - c->look_mono >= kLookSpacingUs;
   if (!first && !fresh) return false;
   c->look_sample = sample;
   c->look_mono = mono_;
@@ -346,7 +357,11 @@ void Engine::NothingToTry(Case* c) {
     for (const Candidate& candidate : c->candidates) {
       const bool rejected = c->rejected.contains(candidate.remedy);
       reason = candidate.remedy + (rejected ? " was rejected" : " is not tried: " + candidate.refused_because);
-      may_pass = !rejected;
+      // What was tried without effect will not be tried again, however long one waits.
+      const bool useless = std::any_of(c->past.begin(), c->past.end(), [&candidate](const auto& attempt) {
+        return attempt.remedy == candidate.remedy && attempt.outcome == "no_effect";
+      });
+      may_pass = !rejected && !useless;
       break;
     }
   }

@@ -14,11 +14,13 @@ constexpr const char* kLostText = "the worker ended while it ran; the outcome is
 // What the action was to make of its items; empty when that is not known.
 std::vector<ExpectedValue> ReadExpected(const Json& baseline) {
   std::vector<ExpectedValue> expected;
-  if (!baseline.is_object() || !baseline.contains("expected")) return expected;
-  for (const Json& item : baseline["expected"]) {
-    if (!item.is_object() || !item.contains("value")) continue;
-    ExpectedValue value{item.value("kind", ""), item.value("name", ""), std::nullopt};
-    if (item["value"].is_string()) value.value = item["value"].get<std::string>();
+  const Json* list = baseline.find("expected");
+  if (list == nullptr || !list->is_array()) return expected;
+  for (const Json& item : list->elements()) {
+    const Json *kind = item.find("kind"), *name = item.find("name"), *wanted = item.find("value");
+    if (kind == nullptr || name == nullptr || wanted == nullptr || !kind->is_string() || !name->is_string()) continue;
+    ExpectedValue value{kind->text(), name->text(), std::nullopt};
+    if (wanted->is_string()) value.value = wanted->text();
     expected.push_back(std::move(value));
   }
   return expected;
@@ -122,7 +124,7 @@ void Engine::ForgetForeign() {
 
 void Engine::ResumeCase(Case* c) {
   const Json explanation = ParseJson(RowOf(*c).explanation, "explanation");
-  if (const auto baseline = explanation.find("baseline"); baseline != explanation.end()) c->baseline = *baseline;
+  if (const Json* baseline = explanation.find("baseline")) c->baseline = *baseline;
   Attempt* open_attempt = nullptr;
   for (auto& [id, attempt] : book_.attempts()) {
     if (attempt.incident_id != c->incident_id) continue;
@@ -172,6 +174,7 @@ void Engine::ResumeAttempt(Case* c, Attempt* attempt) {
   }
   const std::vector<ExpectedValue> expected = ReadExpected(c->baseline);
   for (SnapshotItemRow* row : book_.ItemsOf(attempt->snapshot_id)) {
+    if (expected.empty()) break;
     std::vector<SnapshotItem> item = {row->item};
     SetExpected(expected, &item);
     row->item = std::move(item.front());

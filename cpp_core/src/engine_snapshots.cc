@@ -41,7 +41,8 @@ bool NeedsInspection(const std::string& component) {
 
 SnapshotRow& Engine::TakeSnapshot(SnapshotRow row, std::vector<SnapshotItem> items,
                                   std::span<const ExpectedValue> expected) {
-  SetExpected(expected, &items);
+  // By hand nothing is expected: every difference is to be undone.
+  if (!expected.empty()) SetExpected(expected, &items);
   row.taken_at = now_;
   row.expires_at = now_ + settings().snapshot_retention_ms * 1000;
   row.items = static_cast<int>(items.size());
@@ -131,6 +132,7 @@ void Engine::StartRollback(RollbackJob job, bool force) {
     if (!NeedsInspection(root.component)) databases = {0};
     const std::vector<uint32_t> list(databases.begin(), databases.end());
     for (CaptureRequest& request : ManualRequests(root.component, list)) requests.push_back(std::move(request));
+    requests = MergeRequests(requests);
   }
   job.held = false;
   job.rollback = std::make_unique<Rollback>(RollbackOptionsFor(settings(), force), std::move(images), std::move(requests));
@@ -173,6 +175,7 @@ void Engine::AdvanceRollbacks() {
     if (job.rollback->done()) {
       RollbackJob finished = std::move(job);
       rollbacks_.erase(id);
+      DisownRollback(id);
       FinishRollback(&finished);
     } else {
       Want(kRollbackLookUs);
@@ -217,6 +220,13 @@ void Engine::FinishRollback(RollbackJob* job) {
     Undone(&c->second, rollback.status(), rollback.detail());
 }
 
+// Its commands: what waits is not run, what runs is not heard.
+void Engine::DisownRollback(int64_t snapshot_id) {
+  std::erase_if(owners_, [snapshot_id](const auto& owner) {
+    return owner.second.kind == Waiting::kRollback && owner.second.key == snapshot_id;
+  });
+}
+
 void Engine::NoteRolledBack(int64_t snapshot_id) {
   rolled_back_.insert(snapshot_id);
   if (rolled_back_.size() > kRolledBackKept) rolled_back_.erase(rolled_back_.begin());
@@ -232,9 +242,7 @@ void Engine::HoldRollbacks() {
     RollbackJob job = std::move(rollbacks_.at(id));
     rollbacks_.erase(id);
     job.rollback->Abandon("pg_heal was paused");
-    std::erase_if(owners_, [id](const auto& owner) {
-      return owner.second.kind == Waiting::kRollback && owner.second.key == id;
-    });
+    DisownRollback(id);
     if (job.incident_id == 0) {
       FinishRollback(&job);
       continue;

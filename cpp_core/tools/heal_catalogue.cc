@@ -61,10 +61,10 @@ void PrintSql(const Json& catalogue) {
               catalogue["edges"], [](const Json& e) {
                 return Json::array({e["cause"], e["effect"], e["edge_type"], e["weight"], e["probability"], 0, true});
               });
-  PrintInsert("heal.thresholds", "failure_type, name, value, unit, default_value, description",
+  PrintInsert("heal.thresholds", "failure_type, name, value, unit, default_value, description, lowest, highest",
               catalogue["thresholds"], [](const Json& t) {
                 return Json::array({t["failure_type"], t["name"], t["default_value"], t["unit"], t["default_value"],
-                                    t["description"]});
+                                    t["description"], t["lowest"], t["highest"]});
               });
 }
 

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,9 @@
 #include "matchers_fixture.h"
 
 namespace heal {
+
+// A row image, or the result of a request.
+using Row = nlohmann::json;
 
 inline hc_settings AutoSettings() {
   hc_settings s{};
@@ -63,7 +67,7 @@ struct Reported {
 struct Answered {
   uint64_t id;
   std::string sqlstate, message, detail, hint;
-  Json json;
+  Row json;
 };
 
 // Plays the shell: steps the engine, keeps its journal, carries out commands.
@@ -140,28 +144,28 @@ class Shell {
 
   // ---- what the tables would show ----
 
-  std::vector<Json> Rows(hc_table_kind table) const {
-    std::map<int64_t, Json> rows;
+  std::vector<Row> Rows(hc_table_kind table) const {
+    std::map<int64_t, Row> rows;
     for (const auto& [kind, id, json] : journal)
-      if (kind == table) rows[id] = Json::parse(json);
-    std::vector<Json> list;
+      if (kind == table) rows[id] = Row::parse(json);
+    std::vector<Row> list;
     for (auto& [id, row] : rows) list.push_back(row);
     return list;
   }
-  Json Last(hc_table_kind table) const {
-    const std::vector<Json> rows = Rows(table);
-    return rows.empty() ? Json() : rows.back();
+  Row Last(hc_table_kind table) const {
+    const std::vector<Row> rows = Rows(table);
+    return rows.empty() ? Row() : rows.back();
   }
   std::string State() const {
-    const Json row = Last(HC_T_INCIDENTS);
+    const Row row = Last(HC_T_INCIDENTS);
     return row.is_null() ? "" : row["state"].get<std::string>();
   }
   std::vector<std::string> Path() const {
     std::vector<std::string> path;
-    for (const Json& row : Rows(HC_T_TRANSITIONS)) path.push_back(row["to_state"]);
+    for (const Row& row : Rows(HC_T_TRANSITIONS)) path.push_back(row["to_state"]);
     return path;
   }
-  const Json& Component(const std::string& name) const { return components.at(name); }
+  const Row& Component(const std::string& name) const { return components.at(name); }
   std::vector<Sent> Acts() const {
     std::vector<Sent> acts;
     for (const Sent& s : sent)
@@ -182,7 +186,7 @@ class Shell {
   std::vector<Sent> sent;
   std::vector<Answered> answers;
   std::vector<std::string> log;
-  std::map<std::string, Json> components;
+  std::map<std::string, Row> components;
   int32_t open = 0;
   int32_t paused = 0;
   int64_t look_again_us = -1;
@@ -197,7 +201,7 @@ class Shell {
     for (uint32_t i = 0; i < d.n_replies; ++i) {
       const hc_reply& r = d.replies[i];
       answers.push_back({r.id_request, r.sqlstate, r.message, r.detail, r.hint,
-                         r.json[0] == '\0' ? Json() : Json::parse(r.json)});
+                         r.json[0] == '\0' ? Row() : Row::parse(r.json)});
       bytes += std::string(r.sqlstate) + r.message + r.detail + r.hint + r.json + "\n";
     }
     components.clear();

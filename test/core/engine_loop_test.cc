@@ -23,12 +23,12 @@ TEST_F(EngineTest, IdleBlockerIsHealedInAuto) {
             (Path{"detected", "diagnosed", "planned", "executing", "verifying", "resolved"}));
   ASSERT_EQ(shell_.Acts().size(), 1u);
   EXPECT_EQ(shell_.Acts()[0].command.target.pid, 100);
-  const Json incident = shell_.Last(HC_T_INCIDENTS);
+  const Row incident = shell_.Last(HC_T_INCIDENTS);
   EXPECT_EQ(incident["outcome"], "healed");
   EXPECT_EQ(incident["remedy"], "terminate_idle_blocker");
   EXPECT_EQ(incident["root_cause"], "idle_in_transaction_session");
   EXPECT_FALSE(incident["recovery_ms"].is_null());
-  const Json attempt = shell_.Last(HC_T_ATTEMPTS);
+  const Row attempt = shell_.Last(HC_T_ATTEMPTS);
   EXPECT_EQ(attempt["outcome"], "healed");
   EXPECT_EQ(attempt["verified"], true);
   EXPECT_EQ(attempt["mode"], "auto");
@@ -89,7 +89,7 @@ TEST_F(EngineTest, ApproveActsAfterApproval) {
   for (int i = 0; i < 4; ++i) shell_.Step();
   EXPECT_TRUE(shell_.Acts().empty());
   EXPECT_EQ(shell_.State(), "awaiting_approval");
-  const Json waiting = shell_.Last(HC_T_RECOMMENDATIONS);
+  const Row waiting = shell_.Last(HC_T_RECOMMENDATIONS);
   EXPECT_EQ(waiting["state"], "waiting");
   const uint64_t id = shell_.Ask(HC_REQ_APPROVE, waiting["recommendation_id"]);
   shell_.Step();
@@ -125,9 +125,9 @@ TEST_F(EngineTest, RefusedSignalIsTriedAgainAndThenEscalated) {
   shell_.Step();
   for (int i = 0; i < 200 && shell_.State() != "escalated"; ++i) shell_.Step(0.5);
   EXPECT_EQ(shell_.State(), "escalated");
-  for (const Json& row : shell_.Rows(HC_T_ATTEMPTS)) EXPECT_EQ(row["outcome"], "no_effect");
+  for (const Row& row : shell_.Rows(HC_T_ATTEMPTS)) EXPECT_EQ(row["outcome"], "no_effect");
   EXPECT_LE(shell_.Acts().size(), 3u);
-  const Json explanation = shell_.Last(HC_T_INCIDENTS)["explanation"];
+  const Row explanation = shell_.Last(HC_T_INCIDENTS)["explanation"];
   for (const char* key : {"evidence", "causes", "candidates", "tried", "transitions"})
     EXPECT_TRUE(explanation.contains(key)) << key;
   // It stays with a person until the symptom has gone, then frees its place.

@@ -40,8 +40,8 @@ class SqlEngineTest : public EngineTest {
       if (s.command.kind != HC_CMD_SQL) return Reported{};
       world().tables[0].last_analyze = world().now + 1;
       world().tables[0].mod_since_analyze = 0;
-      return Reported{HC_OUT_DONE,
-                      Json{{"last_analyze_us", world().now + 1}, {"n_mod_since_analyze", 0}}.dump(), "", ""};
+      const Row probe = {{"last_analyze_us", world().now + 1}, {"n_mod_since_analyze", 0}};
+      return Reported{HC_OUT_DONE, probe.dump(), "", ""};
     };
   }
 
@@ -50,7 +50,7 @@ class SqlEngineTest : public EngineTest {
     world().AddIndex(55, "public.i").flags = flags;
     shell_.run = [this](const Sent& s) {
       if (s.command.kind == HC_CMD_CAPTURE)
-        return Reported{HC_OUT_DONE, world().indexes.empty() ? MissingIndex() : IndexItems(), "", ""};
+        return Reported{HC_OUT_DONE, world().indexes.empty() ? "[]" : IndexItems(), "", ""};
       if (s.sql.find("DROP INDEX CONCURRENTLY") != std::string::npos) {
         world().indexes.clear();
         return Reported{HC_OUT_DONE, R"({"gone": true})", "", ""};
@@ -58,12 +58,13 @@ class SqlEngineTest : public EngineTest {
       return Reported{};
     };
   }
+  static constexpr const char* kDefinition = "CREATE INDEX i ON public.orders USING btree (a)";
   static std::string IndexItems() {
-    return R"([{"kind":"index","database":"shop","database_oid":5,"object":"public.i","name":"","value":)"
-           R"("CREATE INDEX i ON public.orders USING btree (a)","restore_sql":)"
-           R"("CREATE INDEX i ON public.orders USING btree (a)","reset_sql":""}])";
+    const Row item = {{"kind", "index"},       {"database", "shop"},    {"database_oid", World::kDatabase},
+                       {"object", "public.i"},  {"name", ""},            {"value", kDefinition},
+                       {"restore_sql", kDefinition}, {"reset_sql", ""}};
+    return Row::array({item}).dump();
   }
-  static std::string MissingIndex() { return "[]"; }
 
   // P11: the setting is a real one that ALTER SYSTEM changes and rolls back.
   void CheckpointStorm(bool helps) {
@@ -79,17 +80,19 @@ class SqlEngineTest : public EngineTest {
       const size_t at = s.sql.find("max_wal_size = '");
       file_ = at == std::string::npos ? "" : s.sql.substr(at + 16, s.sql.find('\'', at + 16) - at - 16);
       world().server().max_wal_size_mb = file_.empty() ? 1024 : std::stoll(file_);
-      return Reported{HC_OUT_DONE,
-                      Json{{"setting_mb", world().server().max_wal_size_mb}, {"pending_restart", false},
-                           {"file_setting", file_}, {"file_error", ""}}.dump(), "", ""};
+      const Row probe = {{"setting_mb", world().server().max_wal_size_mb},
+                          {"pending_restart", false},
+                          {"file_setting", file_},
+                          {"file_error", ""}};
+      return Reported{HC_OUT_DONE, probe.dump(), "", ""};
     };
   }
   std::string SettingItems() const {
-    Json item = {{"kind", "server_setting"}, {"database", ""}, {"database_oid", 0}, {"object", ""},
-                 {"name", "max_wal_size"}, {"value", file_.empty() ? Json(nullptr) : Json(file_)},
+    Row item = {{"kind", "server_setting"}, {"database", ""}, {"database_oid", 0}, {"object", ""},
+                 {"name", "max_wal_size"}, {"value", file_.empty() ? Row(nullptr) : Row(file_)},
                  {"restore_sql", file_.empty() ? "" : "ALTER SYSTEM SET max_wal_size = '" + file_ + "';\nSELECT pg_reload_conf()"},
                  {"reset_sql", "ALTER SYSTEM RESET max_wal_size;\nSELECT pg_reload_conf()"}};
-    return Json::array({item}).dump();
+    return Row::array({item}).dump();
   }
   void Tick() {
     const bool storm = !helps_ || world().server().max_wal_size_mb <= 1024;
@@ -148,8 +151,8 @@ TEST_F(SqlEngineTest, InvalidIndexIsDroppedAfterItsDefinitionIsKept) {
   for (const Sent& s : shell_.sent)
     if (s.command.kind != HC_CMD_INSPECT) kinds.push_back(s.command.kind);
   EXPECT_EQ(kinds, (std::vector<hc_command_kind>{HC_CMD_CAPTURE, HC_CMD_SQL}));
-  const Json item = shell_.Last(HC_T_SNAPSHOT_ITEMS);
-  EXPECT_EQ(item["restore_sql"], "CREATE INDEX i ON public.orders USING btree (a)");
+  const Row item = shell_.Last(HC_T_SNAPSHOT_ITEMS);
+  EXPECT_EQ(item["restore_sql"], kDefinition);
   EXPECT_EQ(shell_.Last(HC_T_SNAPSHOTS)["items"], 1);
 }
 
@@ -201,9 +204,9 @@ TEST_F(SqlEngineTest, WhatDoesNotHelpIsUndoneTriedAgainAndEscalated) {
   for (int i = 0; i < 2000 && shell_.State() != "escalated"; ++i) Tick();
   EXPECT_EQ(shell_.State(), "escalated") << shell_.Last(HC_T_INCIDENTS).dump(1);
   EXPECT_EQ(world().server().max_wal_size_mb, 1024) << "every change was undone";
-  const std::vector<Json> attempts = shell_.Rows(HC_T_ATTEMPTS);
-  ASSERT_GE(attempts.size(), 2u);
-  for (const Json& attempt : attempts) EXPECT_EQ(attempt["outcome"], "rolled_back") << attempt.dump();
+  const std::vector<Row> attempts = shell_.Rows(HC_T_ATTEMPTS);
+  ASSERT_GE(attempts.size(), 2u) << shell_.Last(HC_T_INCIDENTS).dump(1);
+  for (const Row& attempt : attempts) EXPECT_EQ(attempt["outcome"], "rolled_back") << attempt.dump();
   const Path path = shell_.Path();
   EXPECT_EQ(std::count(path.begin(), path.end(), "rolling_back"), static_cast<long>(attempts.size()));
 }

@@ -190,10 +190,20 @@ TEST_F(LockMatcherTest, OwnActionIsEvidenceForFiveMinutes) {
   IdleBlocker(75, 12);
   const std::vector<Match> first = Run(kIdle);
   ASSERT_EQ(first.size(), 1u);
-  matchers_.NoteOwnAction(first[0].fingerprint, world_.now);
-  world_.Advance(299);
+  ASSERT_EQ(first[0].since_us, world_.Ago(2));
+  matchers_.NoteOwnAction(first[0].fingerprint, world_.Ago(3));
+  world_.Advance(296);
   EXPECT_EQ(TruthOf(Run(kIdle)[0], "healer_acted_recently"), Truth::kPresent);
   world_.Advance(2);
+  EXPECT_EQ(TruthOf(Run(kIdle)[0], "healer_acted_recently"), Truth::kAbsent);
+}
+
+TEST_F(LockMatcherTest, OwnActionIsNoCauseOfWhatWasThereBefore) {
+  IdleBlocker(75, 12);
+  const std::vector<Match> first = Run(kIdle);
+  ASSERT_EQ(first.size(), 1u);
+  matchers_.NoteOwnAction(first[0].fingerprint, world_.now);
+  world_.Advance(5);
   EXPECT_EQ(TruthOf(Run(kIdle)[0], "healer_acted_recently"), Truth::kAbsent);
 }
 

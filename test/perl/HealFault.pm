@@ -109,7 +109,7 @@ sub crash_server
 	my $offset = -s $node->logfile;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	$node->kill9;
-	wait_until('the server starts after a crash', sub { $node->start(fail_ok => 1) });
+	wait_until('the server starts after a crash', sub { $node->{_pid} = undef; $node->start(fail_ok => 1) });
 	return $offset;
 }
 

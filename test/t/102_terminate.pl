@@ -60,8 +60,10 @@ my $hunter = session($node);
 my $deadline = time() + 30;
 while ($ended < 3 && time() < $deadline)
 {
-	my $n = $hunter->query_safe("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'pg_heal inspector'");
-	$ended += $n;
+	for my $pid (split /\n/, $hunter->query_safe("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_heal inspector'"))
+	{
+		$ended += kill('TERM', $pid);
+	}
 	usleep(1_000);
 }
 leave($hunter);

@@ -50,10 +50,10 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM heal_incidents'), '1', 'th
 is($node->safe_psql('postgres', 'SELECT min(incident_id) FROM heal_incidents'), '1', 'numbers begin anew');
 
 # in a schema of the user's choice
-$node->safe_psql('postgres', 'DROP EXTENSION pg_heal; CREATE SCHEMA "Odd ""name"; CREATE EXTENSION pg_heal SCHEMA "Odd ""name"');
-wait_value($node, q{SELECT count(*) > 1 AND bool_and(state <> 'unknown') FROM "Odd ""name".heal_status}, 't', 'it works in any schema');
-is($node->safe_psql('postgres', q{SELECT "Odd ""name".heal_pause('test') IS NOT NULL}), 't', 'a function there too');
-$node->safe_psql('postgres', q{SELECT "Odd ""name".heal_resume()});
+$node->safe_psql('postgres', 'DROP EXTENSION pg_heal; CREATE SCHEMA "Odd name, that"; CREATE EXTENSION pg_heal SCHEMA "Odd name, that"');
+wait_value($node, q{SELECT count(*) > 1 AND bool_and(state <> 'unknown') FROM "Odd name, that".heal_status}, 't', 'it works in any schema');
+is($node->safe_psql('postgres', q{SELECT "Odd name, that".heal_pause('test') IS NOT NULL}), 't', 'a function there too');
+$node->safe_psql('postgres', q{SELECT "Odd name, that".heal_resume()});
 $node->safe_psql('postgres', 'DROP EXTENSION pg_heal; CREATE EXTENSION pg_heal');
 reports($node);
 

@@ -39,7 +39,7 @@ sub check_history
 	is($new->safe_psql('postgres', 'SELECT count(*) FROM heal_causal_nodes WHERE shipped') > 40 ? 1 : 0, 1, "$name: shipped rows are there once");
 	wait_value($new, "SELECT state FROM heal_incidents WHERE incident_id = $open->{incident_id}", 'cancelled', "$name: the open incident is cancelled");
 	wait_value($new, "SELECT state FROM heal_recommend($open->{incident_id}) WHERE recommendation_id = $waiting", 'withdrawn', "$name: its recommendation is withdrawn");
-	refused($new, "SELECT heal_approve($waiting)", '22023', undef, "$name: it cannot be approved any more");
+	refused($new, "SELECT heal_approve($waiting)", '55000', undef, "$name: it cannot be approved any more");
 	my ($out, $err);
 	$new->psql('postgres', "SELECT * FROM heal_rollback((SELECT max(snapshot_id) FROM heal_snapshots WHERE label = 'by hand'))", stdout => \$out, stderr => \$err);
 	isnt($err, '', "$name: a snapshot of another server cannot be rolled back to");

@@ -51,7 +51,7 @@ check_clone($copy, 'cold copy');
 $node->start;
 reports($node);
 is($node->safe_psql('postgres', "SELECT state FROM heal_incidents WHERE incident_id = $open->{incident_id}"), 'awaiting_approval', 'the original goes on');
-$node->safe_psql('postgres', "SELECT heal_approve($waiting)");
+wait_until('the approval is accepted when the failure was seen again', sub { $node->psql('postgres', "SELECT heal_approve($waiting)") == 0 });
 wait_incident($node, 'invalid_index', 'resolved', 'and heals', "incident_id = $open->{incident_id}");
 log_ends_well($node);
 done_testing();

@@ -47,7 +47,7 @@ refused($node, "SELECT heal_pause('x')", '55000', undef, 'a request is refused')
 $node->reload;
 $node->safe_psql('postgres', 'SELECT 1');
 is(worker_pid($node, 'healer'), '', 'a reload alone does not start it');
-is(count_log($node, qr/stays down/, $offset), 1, 'it is said once');
+is(count_log($node, qr/WARNING:.*stays down/, $offset), 1, 'it is said once');
 
 # a restart of the server does not forget it
 $node->restart;

@@ -7,11 +7,18 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 my $remedy = 'raise_max_wal_size';
-my $node = heal_node('checkpoints', mode => 'observe', conf => "max_wal_size = 48MB\n");
-threshold($node, 'checkpoint_storm', window_s => 6, min_requested => 3, verify_cycles => 1);
+my $node = checkpoint_node('checkpoints', 'observe');
 $node->safe_psql('postgres', "ALTER SYSTEM SET max_wal_size = '32MB'; ALTER SYSTEM SET work_mem = '5MB'");
 $node->reload;
 wait_value($node, 'SHOW max_wal_size', '32MB', 'max_wal_size comes from ALTER SYSTEM');
+
+sub checkpoint_node
+{
+	my ($name, $mode) = @_;
+	my $new = heal_node($name, mode => $mode, conf => "max_wal_size = 48MB\n");
+	threshold($new, 'checkpoint_storm', window_s => 6, min_requested => 3, verify_cycles => 1);
+	return $new;
+}
 
 # What postgresql.auto.conf says about it, and what is in force.
 sub settings
@@ -107,16 +114,15 @@ is(settings(), raised($i), 'approve: raised, in the file and in force, and nothi
 is($node->safe_psql('postgres', "SELECT status FROM heal_rollback($snapshot) WHERE item = 'snapshot'"), 'success', 'roll-back by hand');
 is(settings(), 'max_wal_size=32MB work_mem=5MB / 32MB', 'roll-back: the former ALTER SYSTEM is back');
 
-# auto: acts; before it there was no entry in postgresql.auto.conf, after the roll-back neither.
-$node->safe_psql('postgres', 'ALTER SYSTEM RESET max_wal_size');
-$node->reload;
-wait_value($node, 'SHOW max_wal_size', '48MB', 'max_wal_size comes from postgresql.conf');
-set_mode($node, 'auto');
+log_ends_well($node);
+
+# auto: acts; there was no entry in postgresql.auto.conf, after the roll-back there is none again.
+$node = checkpoint_node('automatic', 'auto');
+$node->safe_psql('postgres', "ALTER SYSTEM SET work_mem = '5MB'");
 $i = storm('executing|verifying|resolved', 'auto: acts');
 $snapshot = verified($i->{incident_id}, 'auto');
 is(settings(), raised($i), 'auto: raised, and nothing else');
 is($node->safe_psql('postgres', "SELECT status FROM heal_rollback($snapshot) WHERE item = 'snapshot'"), 'success', 'roll-back by hand');
 is(settings(), 'work_mem=5MB / 48MB', 'roll-back: no entry, as before');
-
 log_ends_well($node);
 done_testing();

@@ -1,20 +1,17 @@
 #include "catalogue/catalogue_json.h"
 
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string_view>
 
 #include "catalogue/causal_graph.h"
 #include "catalogue/failures.h"
 #include "catalogue/metrics.h"
+#include "json_text.h"
 #include "plan/remedies.h"
 #include "recover/gates.h"
 
 namespace heal {
 namespace {
-
-// Keys stay in the order they are written in: this is read by people too.
-using Json = nlohmann::ordered_json;
 
 Json FailuresJson() {
   Json list = Json::array();
@@ -120,7 +117,7 @@ std::string CatalogueJson() {
                           {"remedies", RemediesJson()}, {"nodes", NodesJson()},
                           {"edges", EdgesJson()},       {"metrics", MetricsJson()},
                           {"rules", RulesJson()}};
-  return catalogue.dump();
+  return JsonText(catalogue);
 }
 
 }  // namespace heal

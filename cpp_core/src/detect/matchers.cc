@@ -97,9 +97,12 @@ void FailureMatchers::AddOwnActions(int64_t now_us, std::vector<Match>* matches)
   for (Match& match : *matches) {
     const auto acted = own_actions_.find(match.fingerprint);
     const bool recent = acted != own_actions_.end();
-    AddEvidence(&match, "healer_acted_recently", recent,
-                recent ? Text("pg_heal acted on this %.0f s ago", clock_.AgeSeconds(acted->second))
-                       : "pg_heal did not act on this in the last 5 minutes");
+    // What was there before the action is not its effect.
+    const bool before = recent && match.since_us < acted->second;
+    AddEvidence(&match, "healer_acted_recently", recent && !before,
+                before   ? "this is older than what pg_heal did about it"
+                : recent ? Text("pg_heal acted on this %.0f s ago", clock_.AgeSeconds(acted->second))
+                         : "pg_heal did not act on this in the last 5 minutes");
   }
 }
 

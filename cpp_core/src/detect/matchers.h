@@ -43,8 +43,8 @@ class FailureMatchers {
   std::vector<Match> Run(const hc_observation& observation, const Thresholds& thresholds,
                          const std::vector<Exemption>& exempt = {});
 
-  // The healer acted on this trouble: for five minutes its own action is a
-  // candidate cause (evidence healer_acted_recently).
+  // The healer acted on this trouble: when it begins again within five minutes,
+  // the action is a candidate cause (evidence healer_acted_recently).
   void NoteOwnAction(std::string_view fingerprint, int64_t now_us);
 
  private:

@@ -328,11 +328,16 @@ Candidate MakeCandidate(const RemedyDef& remedy, const Match& match, const Cause
 
 // ---- ranking ----
 
-void RefuseWhatCannotHelp(const CausePosterior& cause, const PlanContext& context, Candidate* candidate) {
+// A remedy that had no effect is not repeated within the incident; maintenance
+// that does no harm gets a second go, for the load may have outrun the first.
+int AllowedWithoutEffect(const RemedyDef& remedy) { return remedy.harmless && remedy.kind == HC_CMD_SQL ? 2 : 1; }
+
+void RefuseWhatCannotHelp(const RemedyDef& remedy, const CausePosterior& cause, const PlanContext& context,
+                          Candidate* candidate) {
   if (!candidate->refused_because.empty()) return;
   if (CannotHelp(cause))
     candidate->refused_because = "the symptom would hardly go if " + cause.node + " went";
-  else if (CountAttempts(context, candidate->remedy, "no_effect") > 0)
+  else if (CountAttempts(context, candidate->remedy, "no_effect") >= AllowedWithoutEffect(remedy))
     candidate->refused_because = "it had no effect in this incident";
 }
 
@@ -370,7 +375,7 @@ std::vector<Candidate> Plan(const Match& match, const Diagnosis& diagnosis, cons
     const CausePosterior* cause = SupportingCause(remedy, diagnosis);
     if (cause == nullptr || !(cause->posterior >= context.min_confidence)) continue;
     Candidate candidate = MakeCandidate(remedy, match, cause, context);
-    RefuseWhatCannotHelp(*cause, context, &candidate);
+    RefuseWhatCannotHelp(remedy, *cause, context, &candidate);
     candidates.push_back(std::move(candidate));
   }
   Order(context, &candidates);

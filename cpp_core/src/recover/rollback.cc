@@ -357,10 +357,11 @@ RollbackItem Rollback::JudgeItem(const ItemDiff& diff) const {
       break;
     case ItemNeed::kRestore:
     case ItemNeed::kReset:
-      if (diff.sql.empty()) return {diff.item, "failed", "cannot be put into separate statements"};
       break;
   }
   if (failure != failures_.end()) return {diff.item, "failed", failure->second};
+  if (diff.sql.empty())
+    return {diff.item, "failed", "cannot be undone automatically; heal.snapshot_items shows what it was"};
   return {diff.item, "verification_failed", "was undone but is not as it was"};
 }
 

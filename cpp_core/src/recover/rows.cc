@@ -21,24 +21,22 @@ class RowReader {
 
   // Null or missing.
   bool Null(const char* column) const {
-    const auto found = row_.find(column);
-    return found == row_.end() || found->is_null();
+    const Json* found = row_.find(column);
+    return found == nullptr || found->is_null();
   }
 
   std::string Text(const char* column) const {
     const Json& value = At(column);
     if (!value.is_string()) Fail(column, "text");
-    return value.get<std::string>();
+    return value.text();
   }
   // "" for null and for a column that is missing.
   std::string OptionalText(const char* column) const { return Null(column) ? std::string() : Text(column); }
 
   int64_t Integer(const char* column) const {
     const Json& value = At(column);
-    // A number above 2^63 would come out negative.
-    if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX))
-      Fail(column, "an integer");
-    return value.get<int64_t>();
+    if (!value.is_integer()) Fail(column, "an integer");
+    return value.integer();
   }
   int64_t OptionalInteger(const char* column) const { return Null(column) ? 0 : Integer(column); }
   int SmallInteger(const char* column) const {
@@ -49,7 +47,7 @@ class RowReader {
   uint32_t Oid(const char* column) const {
     // to_jsonb() prints an oid as text.
     const Json& value = At(column);
-    if (value.is_string()) return OidFromText(column, value.get<std::string>());
+    if (value.is_string()) return OidFromText(column, value.text());
     const int64_t oid = Integer(column);
     if (oid < 0 || oid > UINT32_MAX) Fail(column, "an oid");
     return static_cast<uint32_t>(oid);
@@ -63,7 +61,7 @@ class RowReader {
   double Number(const char* column) const {
     const Json& value = At(column);
     if (!value.is_number()) Fail(column, "a number");
-    return value.get<double>();
+    return value.number();
   }
   std::optional<double> OptionalNumber(const char* column) const {
     if (Null(column)) return std::nullopt;
@@ -73,7 +71,7 @@ class RowReader {
   bool Boolean(const char* column) const {
     const Json& value = At(column);
     if (!value.is_boolean()) Fail(column, "a boolean");
-    return value.get<bool>();
+    return value.boolean();
   }
 
   int64_t Time(const char* column) const {
@@ -97,8 +95,8 @@ class RowReader {
 
  private:
   const Json& At(const char* column) const {
-    const auto found = row_.find(column);
-    if (found == row_.end()) throw std::invalid_argument(std::string(table_) + ": no column " + column);
+    const Json* found = row_.find(column);
+    if (found == nullptr) throw std::invalid_argument(std::string(table_) + ": no column " + column);
     return *found;
   }
   uint32_t OidFromText(const char* column, const std::string& text) const {

@@ -14,6 +14,8 @@ using std::string_view;
 
 constexpr size_t kMaxField = size_t{1} << 20;
 constexpr string_view kKinds[] = {"server_setting", "role_setting", "storage_option", "index"};
+// Ends the image of an index that is not valid; capture.c writes it.
+constexpr string_view kInvalidMark = " /* invalid */";
 constexpr string_view kComponents[] = {"settings", "storage", "indexes", "roles"};
 
 [[noreturn]] void Fail(size_t position, const std::string& why) {
@@ -83,6 +85,22 @@ std::string ResetSql(const SnapshotItem& before, const SnapshotItem& now) {
   return before.reset_sql.empty() ? now.reset_sql : before.reset_sql;
 }
 
+// A valid index where an invalid one was is as good as it was.
+bool IsBack(const SnapshotItem& before, const std::optional<std::string>& now) {
+  if (now == before.value) return true;
+  return before.kind == "index" && before.value && now && *before.value == *now + std::string(kInvalidMark);
+}
+
+// An index of that name is there, but not as it was: built otherwise by
+// somebody, who has to be asked, or left behind invalid by a build that failed.
+void DecideReplacement(const SnapshotItem& before, const SnapshotItem& now, const DiffOptions& options,
+                       ItemDiff* diff) {
+  const bool leftover = *now.value == *before.value + std::string(kInvalidMark);
+  diff->needed = leftover || options.force ? ItemNeed::kRestore : ItemNeed::kDrift;
+  if (diff->needed == ItemNeed::kRestore && !now.reset_sql.empty() && !before.restore_sql.empty())
+    diff->sql = now.reset_sql + ";\n" + before.restore_sql;
+}
+
 // What must be done with an item that differs from its before-image.
 void Decide(const SnapshotItem& before, const SnapshotItem* now, const DiffOptions& options, ItemDiff* diff) {
   const bool drift = before.has_expected && diff->now != before.expected;
@@ -90,6 +108,8 @@ void Decide(const SnapshotItem& before, const SnapshotItem* now, const DiffOptio
     diff->needed = ItemNeed::kDrift;
     return;
   }
+  if (before.kind == "index" && before.value && diff->now)
+    return DecideReplacement(before, *now, options, diff);
   if (before.value) {
     diff->needed = ItemNeed::kRestore;
     diff->sql = before.restore_sql;
@@ -107,7 +127,7 @@ ItemDiff DiffListed(const SnapshotItem& before, const Images& images, const Diff
   const auto found = images.find(before.key());
   const SnapshotItem* now = found == images.end() ? nullptr : found->second;
   if (now != nullptr) diff.now = now->value;
-  if (diff.now != before.value) Decide(before, now, options, &diff);
+  if (!IsBack(before, diff.now)) Decide(before, now, options, &diff);
   if (HoldsSeparator(before)) diff.sql.clear();
   return diff;
 }
@@ -234,6 +254,19 @@ std::vector<CaptureRequest> RecaptureRequests(std::span<const SnapshotItem> item
   std::vector<CaptureRequest> requests;
   for (const auto& [database, wanted] : databases) requests.push_back({database, Array(wanted)});
   return requests;
+}
+
+std::vector<CaptureRequest> MergeRequests(std::span<const CaptureRequest> requests) {
+  std::map<uint32_t, std::string> lists;  // without brackets
+  for (const CaptureRequest& request : requests) {
+    std::string& list = lists[request.database_oid];
+    const std::string items = request.items.substr(1, request.items.size() - 2);
+    if (!list.empty() && !items.empty()) list += ",";
+    list += items;
+  }
+  std::vector<CaptureRequest> merged;
+  for (const auto& [database, list] : lists) merged.push_back({database, "[" + list + "]"});
+  return merged;
 }
 
 std::vector<CaptureRequest> ManualRequests(string_view component, std::span<const uint32_t> databases) {

@@ -1,7 +1,8 @@
 // snapshot.h: before-images as values: parse, print, compare.
 //
 // An item is named by (kind, database_oid, object, name). value is its image,
-// nullopt when it did not exist. Item lists arrive from action workers and from
+// nullopt when it did not exist; of an index its definition, marked when it was
+// not valid. Item lists arrive from action workers and from
 // tables and are treated as hostile: every field is checked, sizes are bounded.
 
 #ifndef HEAL_CORE_RECOVER_SNAPSHOT_H_
@@ -68,7 +69,7 @@ enum class ItemNeed {
   kRestore,  // differs: restore_sql of the before-image
   kReset,    // did not exist then: reset_sql
   kKept,     // came later and is kept
-  kDrift     // changed by somebody else since our action: not overwritten
+  kDrift     // changed by somebody else: not overwritten
 };
 const char* ItemNeedName(ItemNeed need);
 
@@ -80,7 +81,7 @@ struct ItemDiff {
 };
 
 struct DiffOptions {
-  bool force = false;        // overwrite drift, drop indexes that came later where SQL for it is known
+  bool force = false;        // overwrite drift, drop indexes that came later or took the name of one
   bool only_listed = false;  // before names all items meant (automatic snapshots); others are not looked at
 };
 
@@ -96,6 +97,9 @@ struct CaptureRequest {
 
 // Requests that show the listed items again, whatever became of their objects.
 std::vector<CaptureRequest> RecaptureRequests(std::span<const SnapshotItem> items);
+
+// One request per database.
+std::vector<CaptureRequest> MergeRequests(std::span<const CaptureRequest> requests);
 
 // Requests of a snapshot by hand: everything, or one component (settings,
 // storage, indexes, roles; "" all), in these databases (0: pg_heal.database).

@@ -12,6 +12,9 @@ int Rank(const std::string& severity) {
   return severity == "warning" ? 1 : 0;
 }
 
+// All its facts are counters of hooks, which the looks between ticks leave out.
+bool OnFullTicksOnly(std::string_view component) { return component == "security"; }
+
 // What the open incidents of one component add up to.
 struct Sum {
   int32_t open = 0;
@@ -86,7 +89,10 @@ void StatusBoard::Publish(const hc_observation& observation, const std::map<int6
 
   for (const char* component : kComponents) {
     const Sum sum = sums[component];
-    const bool unknown = ComponentUnknown(observation, component);
+    Shown& shown = shown_[component];
+    if (observation.full_tick != 0 || !OnFullTicksOnly(component))
+      shown.unknown = ComponentUnknown(observation, component);
+    const bool unknown = shown.unknown;
     PublishOne(component, unknown ? "unknown" : sum.State(), sum.open,
                sum.worst == nullptr ? "" : sum.worst->failure_type,
                unknown ? "its facts could not be collected" : sum.Detail(), observation.now_us, out);

@@ -48,6 +48,7 @@ class StatusBoard {
     std::string state;
     int64_t since = 0;
     int64_t last_recovery_at = 0;
+    bool unknown = true;
   };
   void PublishOne(const char* component, const std::string& state, int32_t open, const std::string& worst,
                   const std::string& detail, int64_t now_us, Outbox* out);
