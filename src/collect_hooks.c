@@ -90,12 +90,14 @@ collect_exec(double *metrics)
 	}
 }
 
+/* Latencies are those since the last call: they belong to whole intervals only. */
 void
-collect_hooks(double *metrics)
+collect_hooks(double *metrics, bool whole_interval)
 {
 	if (heal_shared == NULL)
 		return;
-	collect_exec(metrics);
+	if (whole_interval)
+		collect_exec(metrics);
 	for (int i = 0; i < HEAL_LOG_COUNTERS; i++)
 		metrics[log_metrics[i]] = pg_atomic_read_u64(&heal_shared->log_counters[i]);
 	metrics[HC_M_AUTH_FAILURES] = pg_atomic_read_u64(&heal_shared->auth_failures);

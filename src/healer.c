@@ -633,7 +633,7 @@ run_hooks(void *arg)
 {
 	Tick	   *tick = arg;
 
-	collect_hooks(tick->scratch);
+	collect_hooks(tick->scratch, tick->full);
 }
 
 static void
@@ -713,9 +713,7 @@ collect_facts(Tick *tick)
 	if (!collect(tick, PART_REPLICATION, run_replication))
 		obs->n_prepared = obs->n_slots = obs->n_standbys = 0;
 
-	/* Latencies are those since the last call: they belong to whole intervals. */
-	if (tick->full)
-		collect(tick, PART_HOOKS, run_hooks);
+	collect(tick, PART_HOOKS, run_hooks);
 
 	if (!collect(tick, PART_INSPECTIONS, run_inspections))
 		obs->n_inspections = obs->n_tables = obs->n_indexes = obs->n_sequences = 0;

@@ -246,6 +246,41 @@ is_table(char relkind)
 		relkind == RELKIND_PARTITIONED_TABLE;
 }
 
+static int64
+last_time(PGFunction by_hand, PGFunction automatic, Oid oid)
+{
+	int64		a = call_by_oid(by_hand, oid, NULL);
+	int64		b = call_by_oid(automatic, oid, NULL);
+
+	return Max(a, b);
+}
+
+static int64
+last_vacuum(Oid oid)
+{
+	return last_time(pg_stat_get_last_vacuum_time, pg_stat_get_last_autovacuum_time, oid);
+}
+
+static int64
+last_analyze(Oid oid)
+{
+	return last_time(pg_stat_get_last_analyze_time, pg_stat_get_last_autoanalyze_time, oid);
+}
+
+/*
+ * Statistics that were reset, by hand or by a crash, count from zero until the
+ * table is vacuumed or analyzed; pg_class remembers its rows.
+ */
+static int64
+live_rows(Form_pg_class form)
+{
+	int64		live = call_by_oid(pg_stat_get_live_tuples, form->oid, NULL);
+
+	if (live < form->reltuples && last_vacuum(form->oid) == 0 && last_analyze(form->oid) == 0)
+		live = (int64) form->reltuples;
+	return live;
+}
+
 static void
 add_table(Tables *tables, Form_pg_class form)
 {
@@ -268,7 +303,7 @@ add_table(Tables *tables, Form_pg_class form)
 	table->pages = Max(form->relpages, 0);
 	table->reltuples = form->reltuples;
 	table->name = form->relname;
-	table->live = call_by_oid(pg_stat_get_live_tuples, form->oid, NULL);
+	table->live = live_rows(form);
 	table->dead = call_by_oid(pg_stat_get_dead_tuples, form->oid, NULL);
 	table->modified = call_by_oid(pg_stat_get_mod_since_analyze, form->oid, NULL);
 	if (form->relkind == RELKIND_PARTITIONED_TABLE)
@@ -461,13 +496,18 @@ table_options(Oid oid, bool *autovacuum_off)
 	return text;
 }
 
+/*
+ * A partitioned table is given a number of rows by ANALYZE alone: with one it
+ * was analyzed before its statistics were reset.
+ */
 static int64
-last_time(PGFunction by_hand, PGFunction automatic, Oid oid)
+known_analyze(const TableCount *table)
 {
-	int64		a = call_by_oid(by_hand, oid, NULL);
-	int64		b = call_by_oid(automatic, oid, NULL);
+	int64		at = last_analyze(table->oid);
 
-	return Max(a, b);
+	if (at == 0 && table->relkind == RELKIND_PARTITIONED_TABLE && table->reltuples >= 0)
+		at = Max(call_by_oid(pg_stat_get_db_stat_reset_time, MyDatabaseId, NULL), 1);
+	return at;
 }
 
 static void
@@ -501,8 +541,8 @@ put_table(Writer *w, const TableCount *table, List *busy)
 	put_int64(w, table->live);
 	put_int64(w, table->dead);
 	put_int64(w, table->modified);
-	put_int64(w, last_time(pg_stat_get_last_vacuum_time, pg_stat_get_last_autovacuum_time, table->oid));
-	put_int64(w, last_time(pg_stat_get_last_analyze_time, pg_stat_get_last_autoanalyze_time, table->oid));
+	put_int64(w, last_vacuum(table->oid));
+	put_int64(w, known_analyze(table));
 	put_text(w, schema);
 	put_text(w, NameStr(table->name));
 	put_text(w, quote_qualified_identifier(schema, NameStr(table->name)));

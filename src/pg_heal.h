@@ -266,7 +266,7 @@ extern void collect_sessions(hc_observation *obs, double *metrics);
 extern void collect_locks(hc_observation *obs, double *metrics);	/* after sessions */
 extern void collect_server(hc_observation *obs, hc_server *server, double *metrics);	/* counters, checkpointer, WAL, archiver, disk */
 extern void collect_replication(hc_observation *obs, double *metrics);	/* standbys, slots, prepared transactions, horizon */
-extern void collect_hooks(double *metrics); /* executor, log, authentication counters */
+extern void collect_hooks(double *metrics, bool whole_interval);	/* executor, log, authentication counters */
 /* Text of another backend as valid text of this one, clipped to limit bytes; palloc'd. */
 extern char *collect_text(const char *text, int limit);
 /* Prepared transactions with their xids; palloc'd, returns their number. */

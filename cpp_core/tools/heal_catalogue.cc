@@ -6,6 +6,7 @@
 //
 // Exit status 2 and one line on standard error for a wrong call.
 
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -70,6 +71,9 @@ void PrintSql(const Json& catalogue) {
 
 std::string Cell(const Json& value) {
   std::string out;
+  // 60, not 60.0.
+  if (value.is_number_float() && value.get<double>() == std::floor(value.get<double>()) && value.get<double>() < 1e15)
+    return std::to_string(value.get<long long>());
   for (char c : value.is_string() ? value.get<std::string>() : value.dump()) {
     if (c == '|') out += '\\';
     out += c == '\n' ? ' ' : c;

@@ -26,7 +26,7 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM pg_class WHERE relname = '
 is($node->safe_psql('postgres', 'SELECT count(*) FROM heal_incidents'), '1', 'there is one incident');
 
 # approved, and killed as soon as the approval is answered: it is kept
-$node->safe_psql('postgres', "SELECT heal_approve($id)");
+wait_until('the approval is accepted when the failure was seen again', sub { $node->psql('postgres', "SELECT heal_approve($id)") == 0 });
 crash_server($node);
 healer_back($node);
 my $closed = wait_incident($node, 'invalid_index', 'resolved|escalated|awaiting_approval|planned', 'the incident goes on', "incident_id = $i->{incident_id}");

@@ -9,15 +9,15 @@ use Test::More;
 my $node = heal_node('primary', mode => 'observe', conf => "pg_heal.inspect_interval = 1s\nautovacuum = on\n");
 $node->safe_psql('postgres', q{
 	CREATE TABLE churned (id int PRIMARY KEY, v int) WITH (autovacuum_enabled = off);
-	INSERT INTO churned SELECT i, 0 FROM generate_series(1, 20000) i;
+	INSERT INTO churned SELECT i, 0 FROM generate_series(1, 60000) i;
 	VACUUM churned;});
-threshold($node, 'vacuum_starved', min_dead_rows => 100, samples => 2);
+threshold($node, 'vacuum_starved', min_dead_rows => 100, dead_share => 0.001, clear_share => 0.0005, samples => 2);
 
 sub starve
 {
 	# dead rows must rise from inspection to inspection
 	return wait_until('the table is starved', sub {
-		$node->safe_psql('postgres', 'DELETE FROM churned WHERE id IN (SELECT id FROM churned ORDER BY id LIMIT 200)');
+		$node->safe_psql('postgres', 'DELETE FROM churned WHERE id IN (SELECT id FROM churned ORDER BY id LIMIT 50)');
 		my $i = incident($node, 'vacuum_starved', "state IN ('diagnosed', 'planned', 'awaiting_approval')");
 		return $i;
 	});
@@ -26,8 +26,8 @@ my $i = starve();
 
 # An index-only scan keeps a page pinned that VACUUM must clean, so VACUUM takes as long as we want.
 my $pin = session($node);
-$pin->query_safe('SET enable_seqscan = off; SET enable_bitmapscan = off; BEGIN; DECLARE c CURSOR FOR SELECT id FROM churned WHERE id > 5000 ORDER BY id; FETCH 1 FROM c');
-my $plan = $pin->query_safe('EXPLAIN SELECT id FROM churned WHERE id > 5000 ORDER BY id');
+$pin->query_safe('SET enable_seqscan = off; SET enable_bitmapscan = off; BEGIN; DECLARE c CURSOR FOR SELECT id FROM churned WHERE id > 50000 ORDER BY id; FETCH 1 FROM c');
+my $plan = $pin->query_safe('EXPLAIN SELECT id FROM churned WHERE id > 50000 ORDER BY id');
 like($plan, qr/Index Only Scan/, 'the pin is held by an index-only scan');
 setting($node, 'pg_heal.mode', 'auto');
 wait_until('VACUUM runs and waits for the page', sub {

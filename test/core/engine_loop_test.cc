@@ -125,7 +125,7 @@ TEST_F(EngineTest, RefusedSignalIsTriedAgainAndThenEscalated) {
   shell_.Step();
   for (int i = 0; i < 200 && shell_.State() != "escalated"; ++i) shell_.Step(0.5);
   EXPECT_EQ(shell_.State(), "escalated");
-  for (const Row& row : shell_.Rows(HC_T_ATTEMPTS)) EXPECT_EQ(row["outcome"], "no_effect");
+  for (const Row& row : shell_.Rows(HC_T_ATTEMPTS)) EXPECT_EQ(row["outcome"], "failed");
   EXPECT_LE(shell_.Acts().size(), 3u);
   const Row explanation = shell_.Last(HC_T_INCIDENTS)["explanation"];
   for (const char* key : {"evidence", "causes", "candidates", "tried", "transitions"})

@@ -90,7 +90,8 @@ TEST(JsonTest, AgreesWithTheLibrary) {
     }
     ++accepted;
     // Bytes that are not UTF-8 are refused by the library, replaced here.
-    if (!judge.is_discarded()) EXPECT_EQ(nlohmann::json::parse(JsonText(mine)), judge) << text;
+    if (judge.is_discarded()) continue;
+    EXPECT_EQ(nlohmann::json::parse(JsonText(mine)), judge) << text;
   }
   EXPECT_GT(accepted, 1000);
 }

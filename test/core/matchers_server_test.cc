@@ -154,6 +154,16 @@ TEST_F(CheckpointTest, ClearsWhenTheWindowHasPassed) {
   EXPECT_LT(held, 96u);
 }
 
+TEST_F(CheckpointTest, AFadingStormKeepsItsCause) {
+  ASSERT_EQ(Raise().size(), 1u);
+  for (int i = 0; i < 80; ++i) {
+    const std::vector<Match> found = Tick(0, 0, 1);
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(TruthOf(found[0], "wal_fills_max_wal_size"), Truth::kPresent);
+    EXPECT_EQ(TruthOf(found[0], "checkpoint_requests_by_hand"), Truth::kAbsent);
+  }
+}
+
 TEST_F(CheckpointTest, ARaisedSettingIsProvenByWalWithoutRequests) {
   ASSERT_EQ(Raise().size(), 1u);
   world_.server().max_wal_size_mb = 20480;
@@ -235,6 +245,18 @@ TEST_F(ConnectionTest, HeldDownToTheClearLimit) {
   EXPECT_TRUE(Tick().empty());
   Add(5, 400, "crm", HC_STATE_IDLE, 100);
   EXPECT_TRUE(Tick().empty()) << "80 % does not raise it";
+}
+
+TEST_F(ConnectionTest, ALeakBeingEndedStaysALeak) {
+  Healthy();
+  Add(32, 200, "crm", HC_STATE_IDLE, 100);
+  Add(60, 400, "batch", HC_STATE_ACTIVE, 5);
+  ASSERT_EQ(Tick().size(), 1u);
+  std::erase_if(world_.sessions, [](const hc_session& session) { return session.id.pid >= 200 && session.id.pid < 205; });
+  const std::vector<Match> found = Tick();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(TruthOf(found[0], "idle_sessions_of_one_application"), Truth::kPresent);
+  EXPECT_EQ(found[0].targets.size(), 27u);
 }
 
 TEST_F(ConnectionTest, RefusalsRaiseBelowTheLimitButNotWithFreeSlots) {

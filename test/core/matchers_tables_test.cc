@@ -169,6 +169,14 @@ TEST_F(TableMatcherTest, StarvedTableIsHeldDownToTheClearLimit) {
   EXPECT_TRUE(Look(kStarved).empty());
 }
 
+TEST_F(TableMatcherTest, DeadRowsThatRoseCountUntilAVacuumComes) {
+  world_.AddTable(7, "queue", 100000);
+  ASSERT_EQ(Starve().size(), 1u);
+  EXPECT_EQ(TruthOf(Look(kStarved)[0], "dead_tuples_growing"), Truth::kPresent);
+  world_.tables[0].last_vacuum = world_.now;
+  EXPECT_EQ(TruthOf(Look(kStarved)[0], "dead_tuples_growing"), Truth::kAbsent);
+}
+
 TEST_F(TableMatcherTest, ManyDeadRowsOfAHugeTable) {
   world_.AddTable(7, "huge", 100000000);
   for (int64_t dead : {1100000, 1200000}) {

@@ -31,6 +31,7 @@ struct World {
   World() {
     observation.now_us = kActed;
     observation.sessions_known = observation.locks_known = 1;
+    observation.full_tick = 1;
     texts.reserve(16);
   }
 
@@ -329,6 +330,12 @@ TEST_F(VerifyCheckpoints, WithLessLoadOneCycleMustDo) {
 
 TEST_F(VerifyCheckpoints, WithoutLoadNothingIsProven) {
   EXPECT_EQ(Later(62, 0, 0, 1), VerifyVerdict::kUnverified);
+}
+
+TEST_F(VerifyCheckpoints, AShortBurstLeavesTimeToVerify) {
+  baseline.values["wal_mb_per_s"] = 100;  // three cycles in 0.3 s
+  EXPECT_EQ(Later(31, 0, 0, 5), VerifyVerdict::kNotYet);
+  EXPECT_EQ(Later(40, 0, 0, 12), VerifyVerdict::kHealed);
 }
 
 TEST_F(VerifyCheckpoints, TheSettingMustTakeEffect) {

@@ -100,7 +100,14 @@ void ConnectionExhaustionMatcher::NoteNewSessions(const MatchInput& input, bool 
       std::isfinite(usual_rate_) ? usual_rate_ + kUsualWeight * (session_rate_ - usual_rate_) : session_rate_;
 }
 
+std::string Who(const hc_session& any) {
+  return Text("application \"%s\" of role %s from %s", any.application, any.role,
+              any.client_addr[0] != '\0' ? any.client_addr : "a local socket");
+}
+
 // The group with the largest excess of long idle sessions over its usual size.
+// One that was found to leak does so until its excess is gone: while it is being
+// ended its share of the slots falls.
 Leak ConnectionExhaustionMatcher::FindLeak(const MatchInput& input,
                                            const std::vector<SessionGroup>& groups) const {
   const Thresholds& limits = input.thresholds;
@@ -116,9 +123,9 @@ Leak ConnectionExhaustionMatcher::FindLeak(const MatchInput& input,
       }
     }
     const double idle = static_cast<double>(leak.idle.size());
-    if (leak.idle.empty() || idle < limits.Get(kType, "leak_share") * slots) {
-      continue;
-    }
+    if (leak.idle.empty()) continue;
+    const bool large = idle >= limits.Get(kType, "leak_share") * slots;
+    if (!large && (subject_.empty() || subject_ != Who(*group.any))) continue;
     leak.usual = sizes_.Usual(group);
     leak.excess = std::min(idle, static_cast<double>(group.sessions.size()) - std::max(0.0, leak.usual));
     if (worst.group == nullptr || leak.excess > worst.excess) {
@@ -183,8 +190,7 @@ void ConnectionExhaustionMatcher::AddLeak(const MatchInput& input, const Leak& l
     return;
   }
   const hc_session& any = *leak.group->any;
-  const std::string who = Text("application \"%s\" of role %s from %s", any.application, any.role,
-                               any.client_addr[0] != '\0' ? any.client_addr : "a local socket");
+  const std::string who = Who(any);
   if (leak.usual < 0) {
     AddEvidence(match, kNode, Truth::kUnknown,
                 Text("%s holds %zu idle sessions, but its usual number is not "

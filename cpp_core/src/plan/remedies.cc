@@ -104,7 +104,10 @@ constexpr string_view kAutovacuumGuard = HEAL_TABLE_GUARD
 constexpr string_view kAutovacuumProbe =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_options_to_table(c.reloptions) AS o"
     " WHERE o.option_name = 'autovacuum_vacuum_scale_factor'"
-    " AND o.option_value::pg_catalog.float8 = {scale_factor}) AS effective, s.n_dead_tup, s.n_live_tup"
+    " AND o.option_value::pg_catalog.float8 = {scale_factor})"
+    " AND EXISTS (SELECT FROM pg_catalog.pg_options_to_table(c.reloptions) AS o"
+    " WHERE o.option_name = 'autovacuum_vacuum_cost_limit'"
+    " AND o.option_value::pg_catalog.int4 = {cost_limit}) AS effective, s.n_dead_tup, s.n_live_tup"
     " FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_stat_all_tables AS s ON s.relid = c.oid"
     " WHERE c.oid = {relation_oid}";
 

@@ -258,7 +258,8 @@ std::vector<RollbackCommand> Rollback::UndoCommands(int64_t now_us) {
   std::vector<RollbackCommand> commands;
   for (size_t i = 0; i < diffs_.size(); ++i) {
     if (!IsUndo(diffs_[i])) continue;
-    undone_[diffs_[i].item.key()] = diffs_[i].needed == ItemNeed::kRestore ? "restored" : "reset";
+    undone_[diffs_[i].item.key()] = {diffs_[i].needed == ItemNeed::kRestore ? "restored" : "reset",
+                                     diffs_[i].item};
     databases[diffs_[i].item.database_oid].push_back(i);
   }
   for (const auto& [database, diffs] : databases) {
@@ -348,7 +349,7 @@ RollbackItem Rollback::JudgeItem(const ItemDiff& diff) const {
   switch (diff.needed) {
     case ItemNeed::kNone:
       return undone == undone_.end() ? RollbackItem{diff.item, "unchanged", "is as it was"}
-                                     : RollbackItem{diff.item, undone->second, "is as it was again"};
+                                     : RollbackItem{diff.item, undone->second.status, "is as it was again"};
     case ItemNeed::kKept:
       return {diff.item, "kept", "came later and is kept"};
     case ItemNeed::kDrift:
@@ -369,7 +370,16 @@ RollbackItem Rollback::JudgeItem(const ItemDiff& diff) const {
 bool Rollback::JudgeItems() {
   items_.clear();
   for (const ItemDiff& diff : diffs_) items_.push_back(JudgeItem(diff));
+  AddVanished();
   return std::none_of(diffs_.begin(), diffs_.end(), IsUndo);
+}
+
+// What came later and was removed is neither in the snapshot nor there now.
+void Rollback::AddVanished() {
+  std::set<ItemKey> listed;
+  for (const ItemDiff& diff : diffs_) listed.insert(diff.item.key());
+  for (const auto& [key, undone] : undone_)
+    if (listed.count(key) == 0) items_.push_back({undone.item, undone.status, "came later and was removed"});
 }
 
 // Given up while commands run: what they did is not known.
@@ -389,7 +399,7 @@ void Rollback::SettleUnjudged() {
     else if (options_.verify)
       items_.push_back({diff.item, "verification_failed", error_});
     else
-      items_.push_back({diff.item, undone->second, "not verified"});
+      items_.push_back({diff.item, undone->second.status, "not verified"});
   }
   if (!diffs_.empty()) return;
   for (const SnapshotItem& item : before_) items_.push_back({item, "failed", error_});

@@ -126,6 +126,7 @@ class Rollback {
   void Compare();
   RollbackItem JudgeItem(const ItemDiff& diff) const;
   bool JudgeItems();
+  void AddVanished();
   void DropPending();
   void SettleUnjudged();
   void Finish();
@@ -149,7 +150,11 @@ class Rollback {
   std::map<uint32_t, Pending> pending_;
   std::vector<SnapshotItem> now_;
   std::vector<ItemDiff> diffs_;
-  std::map<ItemKey, std::string> undone_;    // what was asked for: restored, reset
+  struct Undone {
+    std::string status;  // what was asked for: restored, reset
+    SnapshotItem item;
+  };
+  std::map<ItemKey, Undone> undone_;
   std::map<ItemKey, std::string> failures_;  // error of the last undo of an item
   std::vector<RollbackItem> items_;
 };
