@@ -51,16 +51,18 @@ int32_t Sum(const std::deque<LedgerEntry>& entries, int64_t now_us, int64_t span
 
 }  // namespace
 
+// Room to drain a hundred full slots to three quarters in one go (25 sessions)
+// from the balanced policy on; a runaway healer still stops within the minute.
 Budget BudgetFor(hc_policy policy) {
   switch (policy) {
     case HC_POLICY_CONSERVATIVE:
-      return {3, 20, 6, 6};
+      return {5, 30, 10, 10};
     case HC_POLICY_AGGRESSIVE:
-      return {20, 120, 30, 30};
+      return {60, 300, 120, 120};
     case HC_POLICY_BALANCED:
       break;
   }
-  return {10, 60, 12, 12};
+  return {30, 120, 60, 60};
 }
 
 void Ledger::Note(LedgerEntry entry) {
