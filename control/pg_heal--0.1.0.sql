@@ -300,6 +300,24 @@ CREATE FUNCTION heal.note(action text, subject text, detail jsonb) RETURNS void
     VALUES (0, clock_timestamp(), session_user, action, subject, 'done', detail)
     $$;
 
+/*
+ * A dump holds the thresholds somebody changed; restored, they replace the
+ * shipped rows.
+ */
+CREATE FUNCTION heal.threshold_restored() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    BEGIN
+        UPDATE heal.thresholds t SET value = NEW.value
+        WHERE t.failure_type = NEW.failure_type AND t.name = NEW.name;
+        RETURN CASE WHEN FOUND THEN NULL ELSE NEW END;
+    END
+    $$;
+
+CREATE TRIGGER threshold_restored BEFORE INSERT ON heal.thresholds
+    FOR EACH ROW EXECUTE FUNCTION heal.threshold_restored();
+
 /* Edits of these tables reach the healer at commit. */
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON heal.thresholds
     FOR EACH STATEMENT EXECUTE FUNCTION heal.config_changed();
@@ -716,6 +734,7 @@ SELECT pg_extension_config_dump('heal.audit', '');
 SELECT pg_extension_config_dump('heal.causal_nodes', 'WHERE NOT shipped');
 SELECT pg_extension_config_dump('heal.causal_edges', 'WHERE NOT shipped');
 SELECT pg_extension_config_dump('heal.policies', '');
+SELECT pg_extension_config_dump('heal.thresholds', 'WHERE value <> default_value');
 
 /*
  * Comments. A view's column says what the table's column of that name says.
@@ -761,6 +780,7 @@ COMMENT ON FUNCTION heal.diagnose(jsonb) IS 'Ranked root causes for evidence, as
 COMMENT ON FUNCTION heal.audit_hash(text, heal.audit) IS 'Hash of an audit row given the hash before it';
 COMMENT ON FUNCTION heal.audit_chain() IS 'Trigger: links a new audit row into the hash chain';
 COMMENT ON FUNCTION heal.audit_refuse() IS 'Trigger: refuses to change or remove audit rows';
+COMMENT ON FUNCTION heal.threshold_restored() IS 'Trigger: lets restored thresholds replace shipped ones';
 COMMENT ON FUNCTION heal.note(text, text, jsonb) IS 'Writes an audit row for what an operator did';
 COMMENT ON FUNCTION heal.check_policy(text, text, text, text) IS 'Raises an error for a policy that means nothing';
 COMMENT ON FUNCTION @extschema@.heal_recommend(bigint) IS 'What pg_heal recommends now, or for one incident; decide with heal_approve() and heal_reject()';

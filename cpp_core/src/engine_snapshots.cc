@@ -186,7 +186,8 @@ void Engine::AdvanceRollbacks() {
 void Engine::FinishRollback(RollbackJob* job) {
   const Rollback& rollback = *job->rollback;
   const std::string status = RollbackStatusName(rollback.status());
-  const bool undone = rollback.status() == RollbackStatus::kSuccess || rollback.status() == RollbackStatus::kPartial;
+  // Of anything less something is left, to be undone later or with force.
+  const bool undone = rollback.status() == RollbackStatus::kSuccess;
   std::map<ItemKey, const RollbackItem*> results;
   for (const RollbackItem& item : rollback.items()) results[item.item.key()] = &item;
   for (int64_t id : rollback.snapshots()) {

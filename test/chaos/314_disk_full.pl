@@ -1,6 +1,23 @@
 # The disk of the data directory is full: seeing, deciding and acting go on, the tables catch up afterwards.
 use strict;
 use warnings;
+
+# A small file system of our own needs a name space where we may mount one;
+# before any module takes hold of the output.
+my $may_mount;
+BEGIN
+{
+	$may_mount = $ENV{PG_HEAL_TEST_MAY_MOUNT};
+	if (!$may_mount)
+	{
+		my @unshare = qw(unshare --user --mount --map-current-user --keep-caps);
+		if (system("@unshare mount -t tmpfs -o size=1m tmpfs /mnt >/dev/null 2>&1") == 0)
+		{
+			$ENV{PG_HEAL_TEST_MAY_MOUNT} = 1;
+			exec @unshare, $^X, (map { "-I$_" } @INC), $0;
+		}
+	}
+}
 use lib 'test/perl';
 use HealNode;
 use HealFault;
@@ -8,16 +25,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# A small file system of our own needs a name space where we may mount one.
-unless ($ENV{PG_HEAL_TEST_MAY_MOUNT})
+if (!$may_mount)
 {
-	my @unshare = qw(unshare --user --mount --map-current-user --keep-caps);
-	my $probe = PostgreSQL::Test::Utils::tempdir();
-	if (system("@unshare mount -t tmpfs -o size=1m tmpfs $probe >/dev/null 2>&1") == 0)
-	{
-		$ENV{PG_HEAL_TEST_MAY_MOUNT} = 1;
-		exec @unshare, $^X, (map { "-I$_" } @INC), $0;
-	}
 	diag('SKIPPED: a small file system cannot be mounted here, so a full disk is not tested');
 	plan skip_all => 'cannot mount a small file system';
 }

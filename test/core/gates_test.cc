@@ -8,6 +8,7 @@
 namespace heal {
 namespace {
 
+const Budget kBudget = BudgetFor(HC_POLICY_BALANCED);
 constexpr int64_t kSecond = 1000000;
 constexpr int64_t kHour = 3600 * kSecond;
 constexpr int64_t kNow = 1000 * kHour;
@@ -138,13 +139,13 @@ const std::vector<Spoil>& Spoils() {
          c->candidate.targets.push_back(Case::Session());
        }},
       {"budget_minute", GateVerdict::kWait,
-       [](Case* c) { Repeat(c, 10, kSecond, "analyze_table", "x", "other"); }},
+       [](Case* c) { Repeat(c, kBudget.per_minute, kSecond, "analyze_table", "x", "other"); }},
       {"budget_hour", GateVerdict::kWait,
-       [](Case* c) { Repeat(c, 60, kHour / 2, "analyze_table", "x", "other"); }},
+       [](Case* c) { Repeat(c, kBudget.per_hour, kHour / 2, "analyze_table", "x", "other"); }},
       {"budget_object", GateVerdict::kWait,
-       [](Case* c) { Repeat(c, 12, kHour / 2, "analyze_table", "app crm", "other"); }},
+       [](Case* c) { Repeat(c, kBudget.per_object_hour, kHour / 2, "analyze_table", "app crm", "other"); }},
       {"budget_role", GateVerdict::kWait,
-       [](Case* c) { Repeat(c, 12, kHour / 2, "analyze_table", "x", "app"); }},
+       [](Case* c) { Repeat(c, kBudget.per_role_hour, kHour / 2, "analyze_table", "x", "app"); }},
       {"oscillation", GateVerdict::kEscalate,
        [](Case* c) { Repeat(c, 3, 48 * kHour, "terminate_idle_leak", "app crm", "app"); }},
       {"calm_period", GateVerdict::kWait, [](Case* c) { c->server.started_at = kNow - 599 * kSecond; }},

@@ -370,6 +370,9 @@ TEST(Planner, WhatFailedInThisIncidentGoesLast) {
   EXPECT_EQ(candidates[1].refused_because, "");
   context.attempts = {{"vacuum_table", "no_effect"}};
   candidates = Plan(TableMatch("vacuum_starved"), Because("autovacuum_too_slow"), context);
+  EXPECT_EQ(candidates[1].refused_because, "") << "harmless maintenance gets a second go";
+  context.attempts = {{"vacuum_table", "no_effect"}, {"vacuum_table", "no_effect"}};
+  candidates = Plan(TableMatch("vacuum_starved"), Because("autovacuum_too_slow"), context);
   EXPECT_EQ(candidates[1].refused_because, "it had no effect in this incident");
 }
 

@@ -12,7 +12,7 @@ pg_heal.max_retries = 2
 autovacuum = off
 max_wal_size = 48MB
 CONF
-threshold($node, 'checkpoint_storm', window_s => 20, verify_cycles => 3);
+threshold($node, 'checkpoint_storm', window_s => 20, verify_cycles => 10);
 threshold($node, 'vacuum_starved', min_dead_rows => 500, samples => 2);
 
 # State after state, as the transitions tell.

@@ -4,6 +4,11 @@
 #ifndef HEAL_CORE_DIAGNOSE_GRAPH_H_
 #define HEAL_CORE_DIAGNOSE_GRAPH_H_
 
+// Boost.Graph includes <iostream> for its print functions alone. Nothing of ours
+// prints, and its static initialiser must not run in a server process.
+#ifndef _GLIBCXX_IOSTREAM
+#define _GLIBCXX_IOSTREAM 1
+#endif
 #include <boost/graph/adjacency_list.hpp>
 #include <cstddef>
 #include <cstdint>
