@@ -151,6 +151,7 @@ class Engine {
     uint64_t id_request = 0;
     std::string actor;
     bool held = false;  // by a pause; begun anew afterwards
+    int64_t building_since_mono = -1;  // an index
   };
 
   // A snapshot by hand under way.
@@ -250,6 +251,7 @@ class Engine {
   void StartRollback(RollbackJob job, bool force);
   void AdvanceRollbacks();
   void RouteRollback(int64_t snapshot_id, std::vector<RollbackCommand> commands);
+  void AnswerGoesOn(RollbackJob* job);
   void FinishRollback(RollbackJob* job);
   void HoldRollbacks();
   void DisownRollback(int64_t snapshot_id);

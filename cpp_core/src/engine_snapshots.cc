@@ -15,6 +15,8 @@ constexpr size_t kSnapshotShare = 2;
 constexpr int64_t kInspectionWaitUs = 15'000'000;
 constexpr int64_t kCaptureTimeoutUs = 60'000'000;
 constexpr int64_t kRollbackLookUs = 100'000;
+// A small index is there sooner.
+constexpr int64_t kBuildPatienceUs = 300'000;
 constexpr size_t kRolledBackKept = 1000;
 
 size_t ItemBytes(const std::vector<SnapshotItem>& items) {
@@ -178,9 +180,24 @@ void Engine::AdvanceRollbacks() {
       DisownRollback(id);
       FinishRollback(&finished);
     } else {
+      AnswerGoesOn(&job);
       Want(kRollbackLookUs);
     }
   }
+}
+
+// Building an index waits for the transaction that asks for it: whoever called
+// heal_rollback must not be kept waiting in turn.
+void Engine::AnswerGoesOn(RollbackJob* job) {
+  if (job->id_request == 0 || !job->rollback->BuildsIndex()) return;
+  if (job->building_since_mono < 0) job->building_since_mono = mono_;
+  if (mono_ - job->building_since_mono < kBuildPatienceUs) return;
+  const Json json = {{"snapshot_id", job->snapshot_id},
+                     {"status", "in_progress"},
+                     {"detail", "an index is being built; heal_snapshots shows how it ends"},
+                     {"items", Json::array()}};
+  Answer(Grant(job->id_request, "roll-back goes on", JsonText(json)));
+  job->id_request = 0;
 }
 
 void Engine::FinishRollback(RollbackJob* job) {

@@ -122,6 +122,23 @@ TEST_F(RollbackTest, RestoresResetsAndLeavesAlone) {
   EXPECT_EQ(captures, 4) << "two databases, before and after";
 }
 
+TEST_F(RollbackTest, TellsWhileItBuildsAnIndex) {
+  SnapshotItem index = Item("i", "CREATE INDEX i ON t (v)", 7);
+  index.kind = "index";
+  SnapshotItem gone = index;
+  gone.value.reset();
+  Set(gone);
+  Rollback rollback = Automatic({index});
+  std::vector<RollbackCommand> commands = rollback.Start(now);
+  ASSERT_EQ(commands.size(), 1u);
+  EXPECT_FALSE(rollback.BuildsIndex()) << "it only looks";
+  commands = Run(&rollback, commands[0]);
+  ASSERT_EQ(commands.size(), 1u);
+  EXPECT_TRUE(rollback.BuildsIndex());
+  commands = Run(&rollback, commands[0]);
+  EXPECT_FALSE(rollback.BuildsIndex()) << "it is built";
+}
+
 TEST_F(RollbackTest, NothingToDoIsSuccess) {
   Set(Item("a", "1"));
   Rollback rollback = Automatic({Item("a", "1")});

@@ -97,7 +97,8 @@ $i = healed($yes, 'approve');
 # The way back: once the data are right, the kept definition makes the index.
 $node->safe_psql('postgres', 'DELETE FROM approved WHERE v = 0');
 my $snapshot = $node->safe_psql('postgres', "SELECT snapshot_id FROM heal_history WHERE incident_id = $i->{incident_id}");
-is($node->safe_psql('postgres', "SELECT status FROM heal_rollback($snapshot) WHERE item = 'snapshot'"), 'success', 'roll-back by hand');
+is($node->safe_psql('postgres', "SELECT status FROM heal_rollback($snapshot) WHERE item = 'snapshot'"), 'in_progress', 'roll-back by hand: builds the index once its caller does not stand in the way');
+wait_value($node, "SELECT rollback_status FROM heal_snapshots WHERE snapshot_id = $snapshot", 'success', 'roll-back: success');
 is($node->safe_psql('postgres', "SELECT indisvalid, pg_get_indexdef(indexrelid) FROM pg_index WHERE indexrelid = 'approved_i'::regclass"),
 	"t|$yes->{definition}", 'roll-back: the index is there as it was meant');
 

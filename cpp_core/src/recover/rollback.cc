@@ -184,6 +184,13 @@ void Rollback::Abandon(std::string_view why) {
   Fire(Event::kGiveUp, started_us_);
 }
 
+bool Rollback::BuildsIndex() const {
+  for (const auto& [token, pending] : pending_)
+    for (const size_t diff : pending.diffs)
+      if (diffs_[diff].item.kind == "index" && diffs_[diff].needed == ItemNeed::kRestore) return true;
+  return false;
+}
+
 std::vector<int64_t> Rollback::snapshots() const {
   std::vector<int64_t> ids;
   for (const RollbackImage& image : images_) ids.push_back(image.snapshot_id);

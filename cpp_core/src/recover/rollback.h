@@ -95,6 +95,9 @@ class Rollback {
   void Abandon(std::string_view why);
 
   bool done() const { return state_ == RollbackState::kDone; }
+  // An index is being built again: that takes time, and waits for every
+  // transaction of its database that began earlier.
+  bool BuildsIndex() const;
   RollbackState state() const { return state_; }
   RollbackStatus status() const { return status_; }
   const std::string& detail() const { return detail_; }
