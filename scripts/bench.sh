@@ -135,9 +135,9 @@ report 'anonymous memory of the healer, MiB' \
 	"$(awk '/^Anonymous:/ {printf "%.1f", $2 / 1024}' "/proc/$pid/smaps_rollup")" '<=' 16
 
 # ---- blocking graph ----
-cmake -S "$root" -B "$work/micro" -G Ninja -DCMAKE_BUILD_TYPE=Release -DHEAL_CORE_TESTS=OFF -DHEAL_CORE_BENCH=ON >/dev/null
-cmake --build "$work/micro" --target heal-bench-micro >/dev/null
-micro() { "$work/micro/heal-bench-micro" --benchmark_filter="$1" --benchmark_format=csv 2>/dev/null | awk -F, -v n="\"$1\"" '$1 == n {print $3}'; }
+
+
+micro() { "$root/build/core/bin/heal-bench-micro" --benchmark_filter="$1" --benchmark_format=csv 2>/dev/null | awk -F, -v n="\"$1\"" '$1 == n {print $3}'; }
 g100=$(micro BM_WaitGraph/100) g300=$(micro BM_WaitGraph/300)
 report 'blocking graph of 300 waiters, ms' "$(awk -v x="$g300" 'BEGIN {printf "%.4f", x / 1e6}')" '<=' 0.3
 report 'blocking graph, time at 300 over time at 100' "$(awk -v a="$g100" -v b="$g300" 'BEGIN {printf "%.2f", b / a}')" '<=' 4

@@ -23,7 +23,7 @@ my $hogging = wait_until('the last worker slot is taken', sub {
 		return 1 if $node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'") eq '1';
 	}
 	# an inspector was quicker: end the query and try again
-	$node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'");
+	$node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND query LIKE 'SELECT pg_sleep%'");
 	return 0;
 });
 
@@ -37,7 +37,7 @@ is($now->{incident_id}, $i->{incident_id}, 'its incident is open');
 cmp_ok(count_log($node, qr/WARNING/, $offset), '<=', 4, 'the log is not flooded');
 
 # the slot is given back
-$node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'");
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND query LIKE 'SELECT pg_sleep%'");
 wait_incident($node, 'invalid_index', 'resolved', 'with a free slot it is healed', "incident_id = $i->{incident_id}");
 leave($hog, $f->{blocker}, $f->{victim});
 

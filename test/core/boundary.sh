@@ -28,7 +28,7 @@ cxx=$(echo "$undefined" | grep -E '^_ZN?St(13random_device|6chrono3_V212(steady|
 # Boost's boost::none is empty but carries a guard: setting it is no work.
 early=$(objdump -dr --no-show-raw-insn "$archive" 2>/dev/null |
 	awk '/^[0-9a-f]+ <_GLOBAL__/ { inside = 1; name = $2 } /^$/ { inside = 0 }
-		inside && /R_[A-Z0-9_]+/ && !/_ZGVN5boost4noneE/ { print name, $NF }')
+		inside && (/R_[A-Z0-9_]+/ || /call/) && !/_ZGVN5boost4noneE/ { print name, $NF }')
 [ -z "$early" ] || fail "code that runs before main: $early"
 
 headers=$(grep -rnE '#[[:space:]]*include[[:space:]]*[<"](postgres|c\.h|fmgr|libpq|utils/|storage/|access/|catalog/|executor/|miscadmin|port/)' \
