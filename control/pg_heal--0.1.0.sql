@@ -50,6 +50,7 @@ CREATE TABLE heal.attempts (
     component text NOT NULL,
     failure_type text NOT NULL,
     subject text NOT NULL,
+    database text NOT NULL,
     remedy text NOT NULL,
     action text NOT NULL,
     mode text NOT NULL,
@@ -365,7 +366,7 @@ CREATE VIEW @extschema@.heal_incidents AS
 
 CREATE VIEW @extschema@.heal_history AS
     SELECT attempt_id, incident_id, component, failure_type, remedy, action, mode, started_at,
-           duration_ms, attempt_no, outcome, verified, snapshot_id, detail, subject, state, sql, undo_sql
+           duration_ms, attempt_no, outcome, verified, snapshot_id, detail, subject, state, sql, undo_sql, database
     FROM heal.attempts;
 
 CREATE VIEW @extschema@.heal_snapshots AS
@@ -790,7 +791,7 @@ COMMENT ON FUNCTION @extschema@.heal_approve(bigint) IS 'Lets pg_heal carry out 
 COMMENT ON FUNCTION @extschema@.heal_reject(bigint, text) IS 'Declines a recommendation';
 COMMENT ON FUNCTION @extschema@.heal_execute(bigint, text) IS 'Runs a named remedy for an incident, with the same snapshot, verification and audit';
 COMMENT ON FUNCTION @extschema@.heal_snapshot(text, text, bigint) IS 'Takes a snapshot of settings, roles, storage or indexes (NULL: all); returns its id';
-COMMENT ON FUNCTION @extschema@.heal_rollback(bigint, boolean) IS 'Undoes what was changed since a snapshot; with force also what somebody else changed';
+COMMENT ON FUNCTION @extschema@.heal_rollback(bigint, boolean) IS 'Undoes what was changed since a snapshot; with force also what somebody else changed; indexes are built in the background, see heal_snapshots';
 COMMENT ON FUNCTION @extschema@.heal_pause(text) IS 'Stops all acting at once, roll-backs included';
 COMMENT ON FUNCTION @extschema@.heal_resume() IS 'Lets pg_heal act again';
 COMMENT ON FUNCTION @extschema@.heal_set_threshold(text, text, double precision) IS 'Changes a limit in the definition of a failure';

@@ -36,7 +36,7 @@ make_cluster() {
 			staged_settings
 			printf 'pg_heal.mode = auto\npg_heal.monitoring_interval = 1s\npg_heal.calm_period = 0\nlog_lock_waits = on\ndeadlock_timeout = 200ms\n'
 			;;
-		s) printf "shared_preload_libraries = 'pg_stat_statements'\n" ;;
+		s) printf "shared_preload_libraries = 'pg_stat_statements'\npg_stat_statements.track = all\n" ;;
 		esac
 	} | as_db_user tee -a "$work/$1/postgresql.conf" >/dev/null
 }

@@ -90,7 +90,7 @@ check_status(hc_status status, const char *what, const char *hint, hc_error *err
 			(errcode(status_sqlstate(status)),
 			 status == HC_ENOMEM ? errmsg("out of memory") : errmsg("%s", what),
 			 err->message[0] != '\0' ? errdetail_internal("%s", err->message) : 0,
-			 status == HC_EINVAL && hint != NULL ? errhint("%s", hint) : 0));
+			 (status == HC_EINVAL || status == HC_ELIMIT) && hint != NULL ? errhint("%s", hint) : 0));
 }
 
 static void

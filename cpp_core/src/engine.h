@@ -252,6 +252,7 @@ class Engine {
   void AdvanceRollbacks();
   void RouteRollback(int64_t snapshot_id, std::vector<RollbackCommand> commands);
   void AnswerGoesOn(RollbackJob* job);
+  void AnswerPending(RollbackJob* job);
   void FinishRollback(RollbackJob* job);
   void HoldRollbacks();
   void DisownRollback(int64_t snapshot_id);
@@ -272,7 +273,9 @@ class Engine {
   void SetPaused(bool paused, std::string reason);
   void HandlePause(const hc_request& request);
   void HandleResume(const hc_request& request);
+  Refusal WhyNotActive(int64_t snapshot_id) const;
   Case* CaseForAction(uint64_t id_request, int64_t incident_id);
+  void AuditConsent(const hc_request& request, const Case& c, const std::string& remedy, const std::string& outcome);
   void RunApproved(Case* c, const Candidate& candidate, const hc_request& request, const std::string& mode, hc_mode at_least);
   void AnswerStarted(Case* c);
   void AnswerFailed(Case* c, const std::string& why);

@@ -63,6 +63,7 @@ void Engine::StartAttempt(Case* c, const Candidate& candidate, const std::string
   attempt.component = incident.component;
   attempt.failure_type = incident.failure_type;
   attempt.subject = incident.subject;
+  attempt.database = incident.database;
   attempt.remedy = candidate.remedy;
   attempt.action = candidate.action;
   attempt.mode = mode;
@@ -338,7 +339,10 @@ void Engine::NextRound(Case* c) {
   const GateVerdict verdict = CheckGates(*next, *c->match, gates);
   c->weighed.clear();
   c->weighed.push_back({next->remedy, verdict});
-  if (verdict.decision != GateVerdict::kAct) return Want(kVerifyLookUs);
+  if (verdict.decision != GateVerdict::kAct) {
+    ShowWeighed(c);
+    return Want(kVerifyLookUs);
+  }
   run.candidate = std::move(*next);
   AddRound(run.candidate, *observation_, &run.baseline);
   IssueRound(c);

@@ -65,6 +65,13 @@ Engine::Case* Engine::CaseForAction(uint64_t id_request, int64_t incident_id) {
   return c;
 }
 
+void Engine::AuditConsent(const hc_request& request, const Case& c, const std::string& remedy,
+                          const std::string& outcome) {
+  const bool approves = request.kind == HC_REQ_APPROVE;
+  Audit(request.role, approves ? "approve" : "execute", RowOf(c).subject, outcome,
+        {{approves ? "recommendation_id" : "incident_id", request.id}, {"remedy", remedy}});
+}
+
 // Consent was given: the rules about acting alone are passed, all others hold.
 void Engine::RunApproved(Case* c, const Candidate& candidate, const hc_request& request, const std::string& mode,
                          hc_mode at_least) {
@@ -81,10 +88,12 @@ void Engine::RunApproved(Case* c, const Candidate& candidate, const hc_request& 
     const bool observing = std::any_of(verdict.gates.begin(), verdict.gates.end(), [](const GateResult& gate) {
       return gate.name == "observe" && !gate.passed;
     });
+    AuditConsent(request, *c, candidate.remedy, "refused");
     Answer(Refuse(request.id_request, observing ? Refusal::kObserving : Refusal::kGateClosed, candidate.remedy,
                   verdict.reason + "."));
     return;
   }
+  AuditConsent(request, *c, candidate.remedy, "done");
   // An incident that was not planned yet, or was escalated, is taken over.
   if (RowOf(*c).state == IncidentState::kDetected) Move(c, IncidentState::kDiagnosed, "taken over by " + mode);
   if (RowOf(*c).state == IncidentState::kDiagnosed) Move(c, IncidentState::kPlanned, "taken over by " + mode);
@@ -114,7 +123,6 @@ void Engine::HandleApprove(const hc_request& request) {
                                       [&remedy](const Candidate& x) { return x.remedy == remedy; });
   if (candidate == c->candidates.end())
     return Answer(Refuse(request.id_request, Refusal::kGateClosed, remedy, "The plan has changed since it was recommended."));
-  Audit(request.role, "approve", RowOf(*c).subject, "done", {{"recommendation_id", request.id}, {"remedy", remedy}});
   RunApproved(c, Candidate(*candidate), request, "approve", HC_MODE_OBSERVE);
 }
 
@@ -152,7 +160,6 @@ void Engine::HandleExecute(const hc_request& request) {
   if (!c->diagnosed) Diagnose(c);
   const std::optional<Candidate> candidate = PlanNamed(*c->match, c->diagnosis, ContextFor(*c), request.text);
   if (!candidate) return Answer(Refuse(request.id_request, Refusal::kRemedyDoesNotFit, request.text));
-  Audit(request.role, "execute", RowOf(*c).subject, "done", {{"incident_id", request.id}, {"remedy", request.text}});
   // Calling it is the consent, also where pg_heal by itself only observes.
   RunApproved(c, *candidate, request, "manual", HC_MODE_APPROVE);
 }
@@ -175,6 +182,18 @@ void Engine::AnswerFailed(Case* c, const std::string& why) {
   run.id_request = 0;
 }
 
+// Of a snapshot that is not there, or not active any more. Rolled back and
+// expired ones leave memory; which of the two is asked of the past.
+Refusal Engine::WhyNotActive(int64_t snapshot_id) const {
+  const auto row = book_.snapshots().find(snapshot_id);
+  if (row == book_.snapshots().end()) {
+    if (!book_.WasSnapshot(snapshot_id)) return Refusal::kUnknownSnapshot;
+    return rolled_back_.contains(snapshot_id) ? Refusal::kSnapshotRolledBack : Refusal::kSnapshotExpired;
+  }
+  if (row->second.state == "superseded") return Refusal::kSnapshotSuperseded;
+  return row->second.state == "rolled_back" ? Refusal::kSnapshotRolledBack : Refusal::kSnapshotExpired;
+}
+
 void Engine::HandleSnapshot(const hc_request& request) {
   const std::string component = request.component;
   if (std::find(std::begin(kSnapshotComponents), std::end(kSnapshotComponents), component) ==
@@ -183,8 +202,7 @@ void Engine::HandleSnapshot(const hc_request& request) {
   if (request.id != 0) {
     const SnapshotRow* parent = book_.FindSnapshot(request.id);
     if (parent == nullptr || parent->state != "active" || parent->expires_at <= now_) {
-      const bool known = parent != nullptr || book_.WasSnapshot(request.id);
-      return Answer(Refuse(request.id_request, known ? Refusal::kSnapshotExpired : Refusal::kUnknownSnapshot, Id(request.id)));
+      return Answer(Refuse(request.id_request, WhyNotActive(request.id), Id(request.id)));
     }
     if (parent->depth >= settings().rollback_max_depth)
       return Answer(Refuse(request.id_request, Refusal::kTooDeep, Id(request.id)));
@@ -203,17 +221,8 @@ void Engine::HandleSnapshot(const hc_request& request) {
 
 void Engine::HandleRollback(const hc_request& request) {
   const SnapshotRow* row = book_.FindSnapshot(request.id);
-  if (row == nullptr && !book_.WasSnapshot(request.id))
-    return Answer(Refuse(request.id_request, Refusal::kUnknownSnapshot, Id(request.id)));
-  // Rolled back and expired ones leave memory; which of the two is asked of the past.
-  if (row == nullptr || row->state != "active") {
-    const bool done = row != nullptr ? row->state == "rolled_back" : rolled_back_.contains(request.id);
-    const bool superseded = row != nullptr && row->state == "superseded";
-    return Answer(Refuse(request.id_request,
-                         superseded ? Refusal::kSnapshotSuperseded
-                                    : (done ? Refusal::kSnapshotRolledBack : Refusal::kSnapshotExpired),
-                         Id(request.id)));
-  }
+  if (row == nullptr || row->state != "active")
+    return Answer(Refuse(request.id_request, WhyNotActive(request.id), Id(request.id)));
   if (paused_) return Answer(Refuse(request.id_request, Refusal::kPaused, pause_reason_));
   if (settings().rollback_enabled == 0) return Answer(Refuse(request.id_request, Refusal::kRollbackDisabled, ""));
   if (SnapshotInUse(request.id)) return Answer(Refuse(request.id_request, Refusal::kSnapshotBusy, Id(request.id)));

@@ -43,8 +43,8 @@ void Engine::LoadHistory() {
   for (auto& [id, attempt] : book_.attempts()) {
     if (attempt.state == AttemptState::kFinished) Remember(attempt);
     if (attempt.snapshot_id == 0) continue;  // nothing was done
-    const Incident* incident = book_.FindIncident(attempt.incident_id);
-    ledger_.NoteAttemptRow(RowText(attempt), incident == nullptr ? "" : incident->database);
+    // Its incident may be closed and forgotten: the row names the database itself.
+    ledger_.NoteAttemptRow(RowText(attempt));
   }
   for (const auto& [id, row] : book_.snapshots())
     if (row.state == "rolled_back") NoteRolledBack(id);

@@ -33,6 +33,13 @@ void DropDuplicates(std::vector<SnapshotItem>* items) {
   std::erase_if(*items, [&seen](const SnapshotItem& item) { return !seen.insert(item.key()).second; });
 }
 
+Json ItemsOf(const std::vector<RollbackItem>& items) {
+  Json list = Json::array();
+  for (const RollbackItem& item : items)
+    list.push_back({{"item", item.item.Label()}, {"status", item.status}, {"detail", item.detail}});
+  return list;
+}
+
 bool NeedsInspection(const std::string& component) {
   return component.empty() || component == "storage" || component == "indexes";
 }
@@ -145,7 +152,8 @@ void Engine::StartRollback(RollbackJob job, bool force) {
 }
 
 void Engine::RouteRollback(int64_t snapshot_id, std::vector<RollbackCommand> commands) {
-  const RollbackJob& job = rollbacks_.at(snapshot_id);
+  RollbackJob& job = rollbacks_.at(snapshot_id);
+  if (job.rollback->BuildsIndexes()) AnswerPending(&job);
   for (RollbackCommand& wanted : commands) {
     Command command;
     command.kind = wanted.kind;
@@ -200,6 +208,18 @@ void Engine::AnswerGoesOn(RollbackJob* job) {
   job->id_request = 0;
 }
 
+// A concurrent build waits for all older snapshots, that of the statement which
+// asks for the roll-back among them: whoever asks is answered before it begins.
+void Engine::AnswerPending(RollbackJob* job) {
+  if (job->id_request == 0) return;
+  const Json json = {{"snapshot_id", job->snapshot_id},
+                     {"status", RollbackStatusName(RollbackStatus::kInProgress)},
+                     {"detail", "indexes are built in the background; heal_snapshots shows how it ends"},
+                     {"items", ItemsOf(job->rollback->Outlook())}};
+  Answer(Grant(job->id_request, "roll-back under way", JsonText(json)));
+  job->id_request = 0;
+}
+
 void Engine::FinishRollback(RollbackJob* job) {
   const Rollback& rollback = *job->rollback;
   const std::string status = RollbackStatusName(rollback.status());
@@ -224,14 +244,11 @@ void Engine::FinishRollback(RollbackJob* job) {
       book_.Changed(*item);
     }
   }
-  Json items = Json::array();
-  for (const RollbackItem& item : rollback.items())
-    items.push_back({{"item", item.item.Label()}, {"status", item.status}, {"detail", item.detail}});
   Audit(job->actor, "rollback", "snapshot " + std::to_string(job->snapshot_id), status,
         {{"snapshot_id", job->snapshot_id}, {"incident_id", job->incident_id}, {"detail", rollback.detail()}});
   outbox_.Log(!undone, "roll-back of snapshot " + std::to_string(job->snapshot_id) + ": " + status);
   if (job->id_request != 0) {
-    Json json = {{"snapshot_id", job->snapshot_id}, {"status", status}, {"detail", rollback.detail()}, {"items", std::move(items)}};
+    Json json = {{"snapshot_id", job->snapshot_id}, {"status", status}, {"detail", rollback.detail()}, {"items", ItemsOf(rollback.items())}};
     Answer(Grant(job->id_request, "snapshot rolled back", JsonText(json)));
   }
   if (const auto c = cases_.find(job->incident_id); c != cases_.end() && c->second.run)
@@ -332,7 +349,7 @@ void Engine::FinishCapture(SnapshotJob* job) {
   if (job->parent_id != 0) {
     const SnapshotRow* parent = book_.FindSnapshot(job->parent_id);
     if (parent == nullptr || parent->state != "active")
-      return Answer(Refuse(job->id_request, Refusal::kSnapshotExpired, std::to_string(job->parent_id)));
+      return Answer(Refuse(job->id_request, WhyNotActive(job->parent_id), std::to_string(job->parent_id)));
   }
   SnapshotRow row;
   row.parent_id = job->parent_id;

@@ -77,7 +77,7 @@ TEST(JsonTest, AgreesWithTheLibrary) {
   const std::string edit = "{}[]\",:0123456789eE.-+\\u truefalsn\x80\xc3";
   const std::string seed = R"({"a":[1,-2.5e3,true,null,"x\n\u00e9"],"b":{"c":"\ud83d\ude00","d":[]},"e":0.125})";
   int accepted = 0;
-  for (int round = 0; round < 20000; ++round) {
+  for (int round = 0; round < 5000; ++round) {
     std::string text = seed;
     for (int edits = static_cast<int>(random() % 4); edits > 0; --edits)
       text[random() % text.size()] = edit[random() % edit.size()];
@@ -94,7 +94,7 @@ TEST(JsonTest, AgreesWithTheLibrary) {
     if (judge.is_discarded()) continue;
     EXPECT_EQ(nlohmann::json::parse(JsonText(mine)), judge) << text;
   }
-  EXPECT_GT(accepted, 1000);
+  EXPECT_GT(accepted, 500);
 }
 
 }  // namespace

@@ -55,9 +55,9 @@ TEST(Ledger, IsBounded) {
 TEST(Ledger, RebuiltFromRows) {
   Ledger ledger;
   const char* row =
-      R"({"attempt_id":7,"remedy":"vacuum_table","subject":"public.t","started_at":"2000-01-02T00:00:01.500000Z"})";
-  EXPECT_TRUE(ledger.NoteAttemptRow(row, "shop"));
-  EXPECT_TRUE(ledger.NoteAttemptRow(row, "shop")) << "a later image of the same attempt";
+      R"({"attempt_id":7,"remedy":"vacuum_table","subject":"public.t","database":"shop","started_at":"2000-01-02T00:00:01.500000Z"})";
+  EXPECT_TRUE(ledger.NoteAttemptRow(row));
+  EXPECT_TRUE(ledger.NoteAttemptRow(row)) << "a later image of the same attempt";
   EXPECT_EQ(ledger.size(), 1u);
   EXPECT_EQ(ledger.Repeats("vacuum_table", "shop/public.t", kDay + 2 * kSecond), 1);
   EXPECT_EQ(ledger.Actions(kDay + 2 * kSecond, kSecond), 1) << "the time is right to the second";
@@ -70,7 +70,7 @@ TEST(Ledger, BadRowsChangeNothing) {
        {"", "[]", "{}", R"({"attempt_id":"x","remedy":"r","started_at":"2000-01-02T00:00:00Z"})",
         R"({"attempt_id":1,"remedy":"r","started_at":"yesterday"})",
         R"({"attempt_id":1,"remedy":"r","started_at":"2000-13-02T00:00:00Z"})"})
-    EXPECT_FALSE(ledger.NoteAttemptRow(row, "")) << row;
+    EXPECT_FALSE(ledger.NoteAttemptRow(row)) << row;
   EXPECT_EQ(ledger.size(), 0u);
 }
 

@@ -77,7 +77,7 @@ void Ledger::Trim() {
   while (entries_.size() > kMaxEntries || entries_.front().at_us < oldest) entries_.pop_front();
 }
 
-bool Ledger::NoteAttemptRow(std::string_view json, std::string_view database) {
+bool Ledger::NoteAttemptRow(std::string_view json) {
   const nlohmann::json row = nlohmann::json::parse(json, nullptr, false);
   if (!row.is_object()) return false;
   const auto id = row.find("attempt_id");
@@ -86,7 +86,7 @@ bool Ledger::NoteAttemptRow(std::string_view json, std::string_view database) {
   if (id == row.end() || !id->is_number_integer() || entry.remedy.empty()) return false;
   if (!ParseTimestamp(TextOf(row, "started_at"), &entry.at_us)) return false;
   entry.attempt_id = id->get<int64_t>();
-  entry.object = ObjectKey(database, TextOf(row, "subject"));
+  entry.object = ObjectKey(TextOf(row, "database"), TextOf(row, "subject"));
   const auto same = [&](const LedgerEntry& other) {
     return other.attempt_id == entry.attempt_id && other.remedy == entry.remedy;
   };

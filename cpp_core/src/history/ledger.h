@@ -47,11 +47,10 @@ class Ledger {
   // the oldest above kMaxEntries, are forgotten.
   void Note(LedgerEntry entry);
 
-  // From a row image of heal.attempts; the database is that of its incident.
-  // Roles are not in the row: budgets per role start afresh after a restart. The
-  // newest image of an attempt counts once. False, and no change, when json is
-  // not such a row.
-  bool NoteAttemptRow(std::string_view json, std::string_view database);
+  // From a row image of heal.attempts. Roles are not in the row: budgets per role
+  // start afresh after a restart. The newest image of an attempt counts once.
+  // False, and no change, when json is not such a row.
+  bool NoteAttemptRow(std::string_view json);
 
   // Actions in the span_us before now_us.
   int32_t Actions(int64_t now_us, int64_t span_us) const;

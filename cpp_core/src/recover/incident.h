@@ -82,7 +82,7 @@ std::optional<AttemptState> AttemptStateFromName(std::string_view name);
 struct Attempt {
   int64_t id = 0;
   int64_t incident_id = 0;
-  std::string component, failure_type, subject, remedy, action, mode;
+  std::string component, failure_type, subject, database, remedy, action, mode;
   AttemptState state = AttemptState::kStarted;
   int64_t started_at = 0;
   std::optional<double> duration_ms;

@@ -197,6 +197,19 @@ std::vector<int64_t> Rollback::snapshots() const {
   return ids;
 }
 
+bool Rollback::BuildsIndexes() const {
+  return state_ == RollbackState::kUndo && std::any_of(diffs_.begin(), diffs_.end(), [](const ItemDiff& diff) {
+           return IsUndo(diff) && diff.needed == ItemNeed::kRestore && diff.item.kind == "index";
+         });
+}
+
+std::vector<RollbackItem> Rollback::Outlook() const {
+  std::vector<RollbackItem> items;
+  for (const ItemDiff& diff : diffs_)
+    items.push_back(IsUndo(diff) ? RollbackItem{diff.item, "pending", "is being undone"} : JudgeItem(diff));
+  return items;
+}
+
 std::vector<RollbackCommand> Rollback::Fire(Event event, int64_t now_us) {
   if (event == Event::kBroken && attempt_ >= options_.max_attempts) event = Event::kGiveUp;
   for (const Step& step : kSteps)

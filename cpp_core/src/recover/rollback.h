@@ -104,6 +104,9 @@ class Rollback {
   int32_t attempt() const { return attempt_; }
   std::vector<int64_t> snapshots() const;  // ids, newest first
   const std::vector<RollbackItem>& items() const { return items_; }
+  // While it undoes: are indexes being built, and what is known of each item.
+  bool BuildsIndexes() const;
+  std::vector<RollbackItem> Outlook() const;
 
  private:
   enum class Event { kBegin, kFinished, kSettled, kBroken, kRetry, kGiveUp };

@@ -154,6 +154,7 @@ std::string RowText(const Attempt& row) {
                    {"component", row.component},
                    {"failure_type", row.failure_type},
                    {"subject", row.subject},
+                   {"database", row.database},
                    {"remedy", row.remedy},
                    {"action", row.action},
                    {"mode", row.mode},
@@ -280,6 +281,7 @@ Attempt ParseAttempt(std::string_view json) {
   row.component = in.Text("component");
   row.failure_type = in.Text("failure_type");
   row.subject = in.Text("subject");
+  row.database = in.OptionalText("database");
   row.remedy = in.Text("remedy");
   row.action = in.Text("action");
   row.mode = in.Text("mode");
