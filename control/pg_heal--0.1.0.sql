@@ -293,6 +293,20 @@ CREATE TRIGGER audit_chain BEFORE INSERT ON heal.audit
 CREATE TRIGGER audit_refuse BEFORE UPDATE OR DELETE OR TRUNCATE ON heal.audit
     FOR EACH STATEMENT EXECUTE FUNCTION heal.audit_refuse();
 
+/*
+ * Edits of the configuration run one after the other, until their commit: what
+ * one checks must not be changed by another meanwhile.
+ */
+CREATE FUNCTION heal.begin_edit() RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    BEGIN
+        PERFORM heal.check_writable();
+        PERFORM pg_advisory_xact_lock('heal.audit'::regclass::oid::bigint);
+    END
+    $$;
+
 CREATE FUNCTION heal.note(action text, subject text, detail jsonb) RETURNS void
     LANGUAGE sql VOLATILE
     SET search_path = pg_catalog, pg_temp
@@ -490,7 +504,7 @@ CREATE FUNCTION @extschema@.heal_set_threshold(failure_type text, name text, val
     DECLARE
         before heal.thresholds;
     BEGIN
-        PERFORM heal.check_writable();
+        PERFORM heal.begin_edit();
         SELECT * INTO before FROM heal.thresholds t
         WHERE t.failure_type = heal_set_threshold.failure_type AND t.name = heal_set_threshold.name FOR UPDATE;
         IF NOT FOUND THEN
@@ -574,7 +588,7 @@ CREATE FUNCTION @extschema@.heal_set_policy(scope text, subject text, setting te
     DECLARE
         before text;
     BEGIN
-        PERFORM heal.check_writable();
+        PERFORM heal.begin_edit();
         PERFORM heal.check_policy(scope, subject, setting, value);
         SELECT p.value INTO before FROM heal.policies p
         WHERE p.scope = heal_set_policy.scope AND p.subject = heal_set_policy.subject
@@ -599,7 +613,7 @@ CREATE FUNCTION @extschema@.heal_causal_add_node(
     SET search_path = pg_catalog, pg_temp
     AS $$
     BEGIN
-        PERFORM heal.check_writable();
+        PERFORM heal.begin_edit();
         IF node IS NULL OR node !~ '^[a-z][a-z0-9_]{0,62}$' THEN
             RAISE EXCEPTION 'invalid name "%" for a causal node', left(node, 100)
                 USING ERRCODE = 'invalid_parameter_value',
@@ -643,7 +657,7 @@ CREATE FUNCTION @extschema@.heal_causal_add_edge(
         type_weight double precision := CASE edge_type
             WHEN 'direct_cause' THEN 1.0 WHEN 'contributing' THEN 0.8 WHEN 'correlation' THEN 0.5 END;
     BEGIN
-        PERFORM heal.check_writable();
+        PERFORM heal.begin_edit();
         SELECT coalesce(w.name, 'NULL') INTO missing FROM (VALUES (cause), (effect)) AS w(name)
         WHERE NOT EXISTS (SELECT FROM heal.causal_nodes n WHERE n.node = w.name) LIMIT 1;
         IF FOUND THEN
@@ -674,7 +688,7 @@ CREATE FUNCTION @extschema@.heal_causal_remove(node text, effect text DEFAULT NU
     SET search_path = pg_catalog, pg_temp
     AS $$
     BEGIN
-        PERFORM heal.check_writable();
+        PERFORM heal.begin_edit();
         IF effect IS NULL THEN
             DELETE FROM heal.causal_nodes n WHERE n.node = heal_causal_remove.node;
         ELSE
@@ -782,6 +796,7 @@ COMMENT ON FUNCTION heal.audit_hash(text, heal.audit) IS 'Hash of an audit row g
 COMMENT ON FUNCTION heal.audit_chain() IS 'Trigger: links a new audit row into the hash chain';
 COMMENT ON FUNCTION heal.audit_refuse() IS 'Trigger: refuses to change or remove audit rows';
 COMMENT ON FUNCTION heal.threshold_restored() IS 'Trigger: lets restored thresholds replace shipped ones';
+COMMENT ON FUNCTION heal.begin_edit() IS 'Lets one edit of the configuration run at a time';
 COMMENT ON FUNCTION heal.note(text, text, jsonb) IS 'Writes an audit row for what an operator did';
 COMMENT ON FUNCTION heal.check_policy(text, text, text, text) IS 'Raises an error for a policy that means nothing';
 COMMENT ON FUNCTION @extschema@.heal_recommend(bigint) IS 'What pg_heal recommends now, or for one incident; decide with heal_approve() and heal_reject()';

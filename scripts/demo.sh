@@ -114,6 +114,8 @@ show() { # failure, subject as a pattern
 	printf '%-28s %-28s %-24s %9s %10s  %s\n' "$f" "$c" "$r" "$d" "$t" "$o"
 	if [ "$o" != healed ]; then
 		all_healed=0
+		sql -c "SELECT 'tried: ' || remedy || ', ' || coalesce(outcome, state) || ': ' || detail FROM heal_history
+			WHERE failure_type = '$1' AND subject LIKE '${2:-%}' ORDER BY attempt_id" >&2
 		sql -c "SELECT 'open: ' || failure_type || ' ' || subject || ' ' || state FROM heal_incidents WHERE state NOT IN ('resolved', 'closed_itself')" >&2
 	fi
 }

@@ -5,7 +5,7 @@ SELECT pg_describe_object(classid, objid, 0) AS member
 FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_heal')
-ORDER BY 1 COLLATE "C";
+ORDER BY pg_describe_object(classid, objid, 0) COLLATE "C";
 
 -- views and tables with their columns
 SELECT c.oid::regclass AS relation, c.relkind AS kind, obj_description(c.oid, 'pg_class') AS comment

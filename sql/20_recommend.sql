@@ -19,7 +19,7 @@ SELECT count(*) FROM heal_recommend() WHERE recommendation_id = :recommendation;
 SELECT component, state, open_incidents, worst_failure FROM heal_status WHERE component = 'indexes';
 
 -- the explanation: evidence, causes, candidates, safety rules, transitions
-SELECT jsonb_object_keys(heal_explain(:incident)) AS key ORDER BY key COLLATE "C";
+SELECT key FROM jsonb_object_keys(heal_explain(:incident)) AS key ORDER BY key COLLATE "C";
 SELECT e -> 'evidence' <> '[]' AS evidence, e -> 'causes' -> 0 ->> 'cause' AS cause, e ->> 'state' AS state,
        jsonb_array_length(e -> 'attempts') AS attempts
 FROM heal_explain(:incident) AS e;
@@ -56,19 +56,22 @@ SELECT * FROM test.refusal(format('SELECT heal_execute(%s, %L)', :incident, 'dro
 
 -- Undo it. While the data are as they are this fails, and leaves nothing behind.
 SELECT snapshot_id AS snapshot FROM heal_history WHERE incident_id = :incident \gset
-SELECT * FROM heal_rollback(:snapshot);
+CALL test.undo(:snapshot);
+TABLE test.undone;
 CALL test.wait_for(format($$ (SELECT rollback_status = 'failed' FROM heal_snapshots WHERE snapshot_id = %s) $$, :snapshot));
 SELECT state, rollback_status FROM heal_snapshots WHERE snapshot_id = :snapshot;
 SELECT count(*) FROM pg_class WHERE relname = 'items_price_idx';
 
 -- Somebody else takes the name: not touched without force.
 CREATE INDEX items_price_idx ON items (id);
-SELECT * FROM heal_rollback(:snapshot);
+CALL test.undo(:snapshot);
+TABLE test.undone;
 SELECT indexdef FROM pg_indexes WHERE indexname = 'items_price_idx';
 
 -- With the data corrected, and with force.
 UPDATE items SET price = 1 WHERE price = 0;
-SELECT * FROM heal_rollback(:snapshot, force => true);
+CALL test.undo(:snapshot, force => true);
+TABLE test.undone;
 SELECT indexdef FROM pg_indexes WHERE indexname = 'items_price_idx';
 SELECT indisvalid FROM pg_index WHERE indexrelid = 'items_price_idx'::regclass;
 CALL test.wait_for(format($$ (SELECT state = 'rolled_back' FROM heal_snapshots WHERE snapshot_id = %s) $$, :snapshot));

@@ -4,7 +4,7 @@ SELECT heal_set_threshold('invalid_index', 'samples', 3);
 SELECT failure_type, name, value, default_value FROM heal_thresholds WHERE value <> default_value;
 SELECT heal_set_threshold('ddl_lock_queue', 'wait_s', 0);
 SELECT heal_set_threshold('checkpoint_storm', 'requested_share', 1);
-SELECT failure_type, name, value, default_value FROM heal_thresholds WHERE value <> default_value ORDER BY 1 COLLATE "C";
+SELECT failure_type, name, value, default_value FROM heal_thresholds WHERE value <> default_value ORDER BY failure_type COLLATE "C";
 SELECT actor = session_user AS by_me, action, subject, outcome, detail FROM heal_audit
 WHERE action = 'set_threshold' ORDER BY audit_id;
 -- a call that is rolled back leaves nothing

@@ -1,8 +1,8 @@
 -- The causal graph: edits that keep it a graph, and what follows from evidence.
 
 SELECT heal_causal_add_node('disk_swapped', 'root_cause', 'storage', 0.02, 'blk_read_time', 'somebody swapped the disk');
-SELECT heal_causal_add_node('reads_slow', 'mechanism', 'storage', 0.05);
-SELECT heal_causal_add_node('pages_yellow', 'symptom', 'workload', 0.01);
+SELECT heal_causal_add_node('reads_slow', 'mechanism', 'storage', 0.001);
+SELECT heal_causal_add_node('pages_yellow', 'symptom', 'workload', 0.001);
 SELECT heal_causal_add_edge('disk_swapped', 'reads_slow');
 SELECT heal_causal_add_edge('reads_slow', 'pages_yellow', 'contributing', 0.9);
 SELECT heal_causal_add_edge('reads_slow', 'io_latency', 'correlation', 0.5);

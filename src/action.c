@@ -41,6 +41,8 @@
 #define READ_ATTEMPTS		1000
 /* How long the postmaster may take to pass a changed setting on. */
 #define RELOAD_WAIT_MS		2000
+/* How long a command waits for a worker: others need them only for a while. */
+#define WORKER_WAIT_MS		10000
 
 /* ------------------------------------------------------------------------
  * Signals
@@ -333,19 +335,62 @@ append_text(StringInfo data, const char *text)
 	appendBinaryStringInfo(data, text, strlen(text) + 1);
 }
 
+/* A job that is ready and found no worker; in TopMemoryContext. */
+typedef struct WaitingJob
+{
+	HealJobKind kind;
+	uint64		command_id;
+	Oid			database;
+	Oid			relation;
+	bool		as_owner;
+	int			lock_timeout;
+	int			statement_timeout;
+	TimestampTz since;
+	uint32		used;
+	char		data[FLEXIBLE_ARRAY_MEMBER];
+} WaitingJob;
+
+static List *waiting_jobs = NIL;
+
+static bool
+start_waiting(WaitingJob *job)
+{
+	return job_start(job->kind, job->command_id, job->database, job->data, job->used, job->relation,
+					 job->as_owner, job->lock_timeout, job->statement_timeout) != NULL;
+}
+
+static WaitingJob *
+make_job(const hc_command *command, StringInfo data)
+{
+	WaitingJob *job = MemoryContextAlloc(TopMemoryContext, offsetof(WaitingJob, data) + data->len);
+
+	job->kind = command->kind == HC_CMD_SQL ? HEAL_JOB_SQL : HEAL_JOB_CAPTURE;
+	job->command_id = command->id;
+	job->database = command_database(command);
+	job->relation = command->relation_oid;
+	job->as_owner = command->as_owner != 0;
+	job->lock_timeout = command->lock_timeout_ms;
+	job->statement_timeout = command->statement_timeout_ms;
+	job->since = GetCurrentTimestamp();
+	job->used = data->len;
+	memcpy(job->data, data->data, data->len);
+	return job;
+}
+
 /*
  * Data of a job: guard, statements and probe, each ended by a zero byte; of a
- * capture the items alone. False with the outcome filled when no job started.
+ * capture the items alone. False with the outcome filled when it cannot start,
+ * also not a little later.
  */
 static bool
 start_job(const hc_command *command, hc_outcome *outcome)
 {
 	StringInfoData data;
-	HealJobSlot *job;
-	bool		is_sql = command->kind == HC_CMD_SQL;
+	WaitingJob *job;
+	MemoryContext oldcxt;
 
 	initStringInfo(&data);
-	if (is_sql)
+	if (command->kind == HC_CMD_SQL)
 	{
 		append_text(&data, command->guard_sql);
 		append_text(&data, command->sql);
@@ -361,19 +406,70 @@ start_job(const hc_command *command, hc_outcome *outcome)
 		return false;
 	}
 
-	job = job_start(is_sql ? HEAL_JOB_SQL : HEAL_JOB_CAPTURE, command->id, command_database(command),
-					data.data, data.len, command->relation_oid, command->as_owner != 0,
-					command->lock_timeout_ms, command->statement_timeout_ms);
+	job = make_job(command, &data);
 	pfree(data.data);
-	if (job != NULL)
-		return true;
 
-	if (job_free_slots() == 0)
-		set_outcome(outcome, HC_OUT_FAILED, "53000", "all action slots are in use");
-	else
-		set_outcome(outcome, HC_OUT_FAILED, "53000",
-					"no background worker is free for the action; max_worker_processes may be too small");
+	/* Those that wait go first. */
+	if (waiting_jobs == NIL && start_waiting(job))
+	{
+		pfree(job);
+		return true;
+	}
+	oldcxt = MemoryContextSwitchTo(TopMemoryContext);
+	waiting_jobs = lappend(waiting_jobs, job);
+	MemoryContextSwitchTo(oldcxt);
+	return true;
+}
+
+/* Is there a command that waits for a worker? */
+bool
+action_waits(void)
+{
+	return waiting_jobs != NIL;
+}
+
+/*
+ * Start commands that wait. True, with the outcome, for one that is given up:
+ * it waited too long, or acting was paused meanwhile; call again until false.
+ */
+bool
+action_retry(bool paused, hc_outcome *outcome)
+{
+	while (waiting_jobs != NIL)
+	{
+		WaitingJob *job = linitial(waiting_jobs);
+		/* Either direction: a clock that jumps must not make it wait for ever. */
+		bool		expired = Abs(GetCurrentTimestamp() - job->since) > WORKER_WAIT_MS * INT64CONST(1000);
+		bool		started = !paused && start_waiting(job);
+
+		if (!started && !paused && !expired)
+			return false;
+
+		waiting_jobs = list_delete_first(waiting_jobs);
+		memset(outcome, 0, sizeof(*outcome));
+		outcome->command_id = job->command_id;
+		outcome->json = "";
+		pfree(job);
+		if (started)
+			continue;
+		if (paused)
+			set_outcome(outcome, HC_OUT_REFUSED, "55000", "acting was paused before the action began");
+		else if (job_free_slots() == 0)
+			set_outcome(outcome, HC_OUT_FAILED, "53000", "all action slots are in use");
+		else
+			set_outcome(outcome, HC_OUT_FAILED, "53000",
+						"no background worker is free for the action; max_worker_processes may be too small");
+		return true;
+	}
 	return false;
+}
+
+/* Who gave the commands is gone. */
+void
+action_forget(void)
+{
+	list_free_deep(waiting_jobs);
+	waiting_jobs = NIL;
 }
 
 bool

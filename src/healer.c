@@ -465,6 +465,7 @@ drop_engine(const char *why)
 		MemoryContextDelete(core_cxt);
 	core_cxt = NULL;
 	forget_outcomes();
+	action_forget();
 	inspection_wanted = false;
 	LWLockAcquire(heal_shared->lock, LW_EXCLUSIVE);
 	heal_shared->n_components = 0;
@@ -826,15 +827,17 @@ static void
 take_finished_jobs(void)
 {
 	HealJobSlot *job;
+	hc_outcome	outcome;
 
 	while ((job = job_next_finished()) != NULL)
 	{
-		hc_outcome	outcome;
-
 		action_outcome(job, &outcome);
 		add_outcome(&outcome);
 		job_release(job);
 	}
+	/* There may be a worker now for what found none. */
+	while (action_retry(paused, &outcome))
+		add_outcome(&outcome);
 }
 
 /*---- Carrying out ----*/
@@ -1224,6 +1227,7 @@ look_due(int64 now)
 	return (next_look >= 0 && now >= next_look) ||
 		request_waits() ||
 		job_next_finished() != NULL ||
+		action_waits() ||
 		provoked(now);
 }
 
@@ -1357,6 +1361,14 @@ handle_interrupts(void)
 	}
 }
 
+/* Somebody crashed, and it was not this process: see launcher.c. */
+static void
+healer_quit(SIGNAL_ARGS)
+{
+	heal_shared->healer_told_to_quit = true;
+	_exit(2);
+}
+
 void
 heal_healer_main(Datum arg)
 {
@@ -1365,6 +1377,7 @@ heal_healer_main(Datum arg)
 	/* SIGINT is StatementCancelHandler already: the timeouts need it. */
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
+	pqsignal(SIGQUIT, healer_quit);
 	BackgroundWorkerUnblockSignals();
 
 	/* The database the launcher looked up; the setting may have changed since. */

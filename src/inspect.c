@@ -470,8 +470,9 @@ start_inspection(InspectDb *db, TimestampTz now)
 	InspectRequest request = {.max_tables = tables_per_database(), .after_sequence = db->sequence_cursor};
 	int			pause = Max(MIN_PAUSE_MS, heal_inspect_interval / Max(list_length(databases), 1));
 
-	running = job_start(HEAL_JOB_INSPECT, 0, db->oid, (char *) &request, sizeof(request),
-						InvalidOid, false, LOCK_TIMEOUT_MS, heal_component_timeout);
+	if (!action_waits())
+		running = job_start(HEAL_JOB_INSPECT, 0, db->oid, (char *) &request, sizeof(request),
+							InvalidOid, false, LOCK_TIMEOUT_MS, heal_component_timeout);
 	if (running == NULL)
 	{
 		/* Actions go first; try again soon. */

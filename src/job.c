@@ -545,6 +545,33 @@ run_job(HealJobSlot *job)
 	PG_END_TRY();
 }
 
+/* From here on a crash of this process is one of ours: see launcher.c. */
+static int	watched_slot;
+
+static void
+unwatch(int code, Datum arg)
+{
+	heal_shared->worker_pids[watched_slot] = 0;
+}
+
+static void
+worker_quit(SIGNAL_ARGS)
+{
+	unwatch(2, (Datum) 0);
+	_exit(2);
+}
+
+static void
+watch(int slot)
+{
+	if (slot < 0 || slot >= HEAL_MAX_JOBS || heal_shared == NULL)
+		return;
+	watched_slot = slot;
+	on_shmem_exit(unwatch, (Datum) 0);
+	heal_shared->worker_pids[slot] = MyProcPid;
+	pqsignal(SIGQUIT, worker_quit);
+}
+
 /* Main function of a worker; the argument is the number of its slot. */
 void
 heal_worker_main(Datum slot)
@@ -554,6 +581,7 @@ heal_worker_main(Datum slot)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 
+	watch(DatumGetInt32(slot));
 	if (!claim(DatumGetInt32(slot)))
 		return;
 

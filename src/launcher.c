@@ -12,8 +12,8 @@
  * again, and takes the healer with it, so that there is never a second one.
  *
  * A healer that ends is started again after 1, 2, 4, ... 60 seconds. One that
- * crashes takes the whole server through crash recovery, and shared memory with
- * it; therefore the number of crashes in a row is kept in a file of one byte,
+ * crashes, or whose worker does, takes the whole server through crash recovery,
+ * and shared memory with it; therefore the number of crashes in a row is kept in a file of one byte,
  * raised before the healer starts and put back when it ends in an orderly way.
  * After two crashes the healer is told to observe only, after three it stays
  * down.
@@ -163,16 +163,40 @@ crashes_set(int count)
 	LWLockRelease(heal_shared->lock);
 }
 
+/* Gone, without having been told to. The postmaster reaps a culprit at once. */
+static bool
+process_crashed(pid_t pid)
+{
+	return pid > 0 && kill(pid, 0) != 0;
+}
+
+/* Was it the healer, or a worker of its? */
+static bool
+one_of_ours_crashed(void)
+{
+	/* One that has only just been started may have crashed unseen. */
+	bool		starting = healer.handle != NULL && running_pid == 0;
+
+	if ((starting || process_crashed(running_pid)) && !heal_shared->healer_told_to_quit)
+		return true;
+	for (int i = 0; i < HEAL_MAX_JOBS; i++)
+	{
+		if (process_crashed(heal_shared->worker_pids[i]))
+			return true;
+	}
+	return false;
+}
+
 /*
- * Immediate shutdown, or some process crashed. If the healer is still there it
- * was not the one, and its start is taken off the count again: three crashes of
- * others must not silence it. The postmaster has reaped the culprit before it
- * signals the rest. Only async-signal-safe calls from here on.
+ * Immediate shutdown, or some process crashed. If it was none of ours the start
+ * of the healer is taken off the count again: three crashes of others must not
+ * silence it. The postmaster has reaped the culprit before it signals the rest.
+ * Only async-signal-safe calls from here on.
  */
 static void
 launcher_quit(SIGNAL_ARGS)
 {
-	if (running_pid > 0 && kill(running_pid, 0) == 0)
+	if (!one_of_ours_crashed())
 		crash_file_write(crashes);
 
 	_exit(2);
@@ -375,6 +399,7 @@ start_healer(TimestampTz now)
 	/* From here on the healer's own state is the one to show. */
 	publish_no_healer();
 	publish_state("");
+	heal_shared->healer_told_to_quit = false;
 	crash_file_write(crashes + 1);
 
 	/* Transactions leave us in a context that does not last. */

@@ -193,7 +193,7 @@ typedef struct HealShared
 	int			healer_pgprocno;	/* -1: none */
 	char		healer_state[HEAL_TEXT];	/* "" fine, else why there is no healer */
 	TimestampTz last_tick_at;
-	int			crashes_in_row; /* healer died without a clean exit */
+	int			crashes_in_row; /* a process of ours died without a clean exit */
 	bool		paused;
 	char		pause_reason[HEAL_TEXT];
 	TimestampTz server_started_at;	/* start, promotion or end of crash recovery */
@@ -209,6 +209,13 @@ typedef struct HealShared
 
 	LWLock	   *auth_lock;
 	HealAuthSlot auth[HEAL_AUTH_SLOTS];
+
+	/*
+	 * For the crash guard, without a lock, as signal handlers use it: each
+	 * process writes its own field, the launcher reads.
+	 */
+	bool		healer_told_to_quit;	/* SIGQUIT: not the one that crashed */
+	pid_t		worker_pids[HEAL_MAX_JOBS]; /* 0 when ended, or told to quit */
 
 	/* atomics: no lock */
 	pg_atomic_uint32 wake_wanted;	/* a hook asked for a look */
@@ -297,6 +304,10 @@ extern PGDLLEXPORT void heal_worker_main(Datum slot);
 /* Carry out a command: signals at once, the rest by job_start. Returns false
  * and fills *outcome when it is finished already (signals, refusals). */
 extern bool action_begin(const hc_command *command, hc_outcome *outcome);
+/* Commands that wait for a free background worker, see action.c. */
+extern bool action_waits(void);
+extern bool action_retry(bool paused, hc_outcome *outcome);
+extern void action_forget(void);
 /* Outcome of a finished SQL or CAPTURE job, copied to CurrentMemoryContext. */
 extern void action_outcome(HealJobSlot *job, hc_outcome *outcome);
 extern void action_run(HealJobSlot *job);	/* in the worker: guard, statements, probe */

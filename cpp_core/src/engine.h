@@ -252,7 +252,6 @@ class Engine {
   void AdvanceRollbacks();
   void RouteRollback(int64_t snapshot_id, std::vector<RollbackCommand> commands);
   void AnswerGoesOn(RollbackJob* job);
-  void AnswerPending(RollbackJob* job);
   void FinishRollback(RollbackJob* job);
   void HoldRollbacks();
   void DisownRollback(int64_t snapshot_id);

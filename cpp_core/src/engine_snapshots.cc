@@ -152,8 +152,7 @@ void Engine::StartRollback(RollbackJob job, bool force) {
 }
 
 void Engine::RouteRollback(int64_t snapshot_id, std::vector<RollbackCommand> commands) {
-  RollbackJob& job = rollbacks_.at(snapshot_id);
-  if (job.rollback->BuildsIndexes()) AnswerPending(&job);
+  const RollbackJob& job = rollbacks_.at(snapshot_id);
   for (RollbackCommand& wanted : commands) {
     Command command;
     command.kind = wanted.kind;
@@ -201,22 +200,10 @@ void Engine::AnswerGoesOn(RollbackJob* job) {
   if (job->building_since_mono < 0) job->building_since_mono = mono_;
   if (mono_ - job->building_since_mono < kBuildPatienceUs) return;
   const Json json = {{"snapshot_id", job->snapshot_id},
-                     {"status", "in_progress"},
-                     {"detail", "an index is being built; heal_snapshots shows how it ends"},
-                     {"items", Json::array()}};
-  Answer(Grant(job->id_request, "roll-back goes on", JsonText(json)));
-  job->id_request = 0;
-}
-
-// A concurrent build waits for all older snapshots, that of the statement which
-// asks for the roll-back among them: whoever asks is answered before it begins.
-void Engine::AnswerPending(RollbackJob* job) {
-  if (job->id_request == 0) return;
-  const Json json = {{"snapshot_id", job->snapshot_id},
                      {"status", RollbackStatusName(RollbackStatus::kInProgress)},
-                     {"detail", "indexes are built in the background; heal_snapshots shows how it ends"},
+                     {"detail", "an index is being built; heal_snapshots shows how it ends"},
                      {"items", ItemsOf(job->rollback->Outlook())}};
-  Answer(Grant(job->id_request, "roll-back under way", JsonText(json)));
+  Answer(Grant(job->id_request, "roll-back goes on", JsonText(json)));
   job->id_request = 0;
 }
 

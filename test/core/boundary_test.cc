@@ -77,14 +77,18 @@ class BoundaryTest : public ::testing::Test {
 };
 
 TEST_F(BoundaryTest, EveryAllocationMayFail) {
-  settings_.confirm_samples = 1;
   int failed = 0;
   for (int64_t n = 0; n < 200000; n = n < 2000 ? n + 1 : n + 97) {
     hc_engine* engine = nullptr;
-    const hc_observation o = Observe();
+    // Two looks, so that the second one acts.
+    const hc_observation first = Observe(), second = Observe();
     allocations_left = n;
     hc_status status = hc_engine_create(nullptr, 1, &engine, &err_);
-    if (status == HC_OK) status = hc_engine_step(engine, &o, &out_, &err_);
+    if (status == HC_OK) status = hc_engine_step(engine, &first, &out_, &err_);
+    if (status == HC_OK) status = hc_engine_step(engine, &second, &out_, &err_);
+    if (status == HC_OK) {
+      EXPECT_EQ(out_.n_commands, 1u);
+    }
     allocations_left = -1;
     hc_engine_destroy(engine);
     if (status == HC_OK) break;

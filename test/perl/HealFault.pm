@@ -11,7 +11,7 @@ use HealNode;
 use PostgreSQL::Test::Utils;
 
 our @EXPORT = qw(worker_pid wait_worker wait_until reports wait_gone process_ended setting refused
-  crash_healer crash_server healer_back blocker blocker_gone leave invalid_index count_log log_since);
+  crash_healer crash_worker crash_server healer_back blocker blocker_gone leave invalid_index count_log log_since);
 
 # pid of a process of pg_heal (launcher, healer, inspector, action); '' when there is none.
 sub worker_pid
@@ -88,15 +88,26 @@ sub refused
 	return $err;
 }
 
-# Kill the healer the hard way: the server goes through crash recovery.
-sub crash_healer
+sub crash_healer { return crash_worker($_[0], 'healer'); }
+
+# Kill a process of pg_heal the hard way: the server goes through crash recovery.
+sub crash_worker
 {
-	my ($node, $signal) = @_;
-	my $pid = worker_pid($node, 'healer');
+	my ($node, $type, $signal) = @_;
 	my $offset = -s $node->logfile;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	die 'there is no healer to kill' if $pid eq '';
-	kill($signal || 'KILL', $pid);
+	# Inspectors live for a few milliseconds only: try until the log says that one was hit.
+	my $session = $node->background_psql('postgres');
+	my $hit = 0;
+	my $deadline = time() + $HealNode::timeout;
+	while (!$hit && time() < $deadline)
+	{
+		my $pid = eval { $session->query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_heal $type' LIMIT 1") };
+		usleep(100_000) if !defined $pid || ($pid ne '' && kill($signal || 'KILL', $pid));
+		$hit = slurp_file($node->logfile, $offset) =~ /was terminated by signal/;
+	}
+	die "there is no $type to kill" unless $hit;
+	leave($session);
 	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $offset);
 	$node->wait_for_log(qr/database system is ready to accept connections/, $offset);
 	return $offset;

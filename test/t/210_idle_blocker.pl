@@ -55,7 +55,7 @@ sub healed
 	wait_value($node, "SELECT v FROM accounts WHERE id = $f->{id}", 'new', "$name: the victim's change is there", $f->{db});
 	is($node->safe_psql('postgres', "SELECT outcome, verified, state FROM heal_history WHERE incident_id = $i->{incident_id}"),
 		'healed|t|finished', "$name: one attempt, verified on the target");
-	note_times($i);
+	note_times($i, $name);
 	return $i;
 }
 

@@ -75,7 +75,7 @@ sub healed
 	my ($out) = $f->{deploy}->query('SELECT pg_backend_pid()');
 	is($out, $f->{deploy_pid}, "$name: the deploy's session is there");
 	like($f->{deploy}->{stderr}, qr/canceling statement due to user request/, "$name: only its statement was cancelled");
-	note_times($i);
+	note_times($i, $name);
 	return $i;
 }
 

@@ -7,6 +7,8 @@ use Test::More;
 
 my $remedy = 'analyze_table';
 my $node = heal_node('statistics', mode => 'observe', conf => "pg_heal.inspect_interval = 1s\nautovacuum = off\n");
+# One database less to inspect.
+$node->safe_psql('postgres', 'ALTER DATABASE template1 ALLOW_CONNECTIONS false');
 threshold($node, 'stale_statistics', min_rows => 2000, samples => 1);
 
 # Tables as they are in a calm server: analyzed, and autovacuum is on for them.
@@ -55,7 +57,7 @@ sub healed
 	isnt(analyzed($f), $f->{analyzed}, "$name: analyzed");
 	is($node->safe_psql($f->{db}, "SELECT n_distinct FROM pg_stats WHERE format('%I.%I', schemaname, tablename)::regclass = $f->{oid} AND attname = 'id'"),
 		'-1', "$name: the statistics are those of the new rows");
-	note_times($i);
+	note_times($i, $name);
 	return $i;
 }
 

@@ -80,7 +80,7 @@ sub verified
 	is($i->{remedy}, $remedy, "$name: remedy is named");
 	is($node->safe_psql('postgres', "SELECT outcome, verified FROM heal_history WHERE incident_id = $id"),
 		'healed|t', "$name: one attempt, verified on the target");
-	note_times($i);
+	note_times($i, $name);
 	return $node->safe_psql('postgres', "SELECT snapshot_id FROM heal_history WHERE incident_id = $id");
 }
 

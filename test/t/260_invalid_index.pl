@@ -7,6 +7,8 @@ use Test::More;
 
 my $remedy = 'drop_invalid_index';
 my $node = heal_node('indexes', mode => 'observe', conf => "pg_heal.inspect_interval = 1s\n");
+# One database less to inspect.
+$node->safe_psql('postgres', 'ALTER DATABASE template1 ALLOW_CONNECTIONS false');
 
 # The build fails at the row with the zero and leaves its index behind.
 sub failed_build
@@ -50,7 +52,7 @@ sub healed
 	is(exists_still($f), '0', "$name: the index is gone");
 	is($node->safe_psql('postgres', "SELECT undo_sql FROM heal_history WHERE incident_id = $i->{incident_id}"),
 		$f->{definition}, "$name: its definition is kept");
-	note_times($i);
+	note_times($i, $name);
 	return $i;
 }
 

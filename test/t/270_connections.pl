@@ -80,7 +80,7 @@ sub healed
 	is($monitor->query_safe("SELECT outcome, verified FROM heal_history WHERE incident_id = $id"), 'healed|t', "$name: one attempt, verified on the target");
 	cmp_ok(clients(), '<=', 13, "$name: there is room again");
 	cmp_ok(idle($app), '>', 0, "$name: no session more than needed was ended");
-	note_times(incident($node, 'connection_exhaustion', "incident_id = $id"));
+	note_times(incident($node, 'connection_exhaustion', "incident_id = $id"), $name);
 	return;
 }
 

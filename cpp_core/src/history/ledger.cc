@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <set>
 
-#include <nlohmann/json.hpp>
+#include "json_text.h"
 
 #include "plan/planner.h"
 
@@ -34,9 +34,9 @@ bool ParseTimestamp(const std::string& text, int64_t* us) {
   return true;
 }
 
-std::string TextOf(const nlohmann::json& row, const char* key) {
-  const auto found = row.find(key);
-  return found != row.end() && found->is_string() ? found->get<std::string>() : std::string();
+std::string TextOf(const Json& row, const char* key) {
+  const Json* found = row.find(key);
+  return found != nullptr && found->is_string() ? found->text() : std::string();
 }
 
 // Entries of the span that ends at now. The clock may have been set back: what
@@ -78,14 +78,18 @@ void Ledger::Trim() {
 }
 
 bool Ledger::NoteAttemptRow(std::string_view json) {
-  const nlohmann::json row = nlohmann::json::parse(json, nullptr, false);
-  if (!row.is_object()) return false;
-  const auto id = row.find("attempt_id");
+  Json row;
+  try {
+    row = ParseJson(json, "attempt");
+  } catch (const std::invalid_argument&) {
+    return false;
+  }
+  const Json* id = row.find("attempt_id");
   LedgerEntry entry;
   entry.remedy = TextOf(row, "remedy");
-  if (id == row.end() || !id->is_number_integer() || entry.remedy.empty()) return false;
+  if (id == nullptr || !id->is_integer() || entry.remedy.empty()) return false;
   if (!ParseTimestamp(TextOf(row, "started_at"), &entry.at_us)) return false;
-  entry.attempt_id = id->get<int64_t>();
+  entry.attempt_id = id->integer();
   entry.object = ObjectKey(TextOf(row, "database"), TextOf(row, "subject"));
   const auto same = [&](const LedgerEntry& other) {
     return other.attempt_id == entry.attempt_id && other.remedy == entry.remedy;

@@ -197,12 +197,6 @@ std::vector<int64_t> Rollback::snapshots() const {
   return ids;
 }
 
-bool Rollback::BuildsIndexes() const {
-  return state_ == RollbackState::kUndo && std::any_of(diffs_.begin(), diffs_.end(), [](const ItemDiff& diff) {
-           return IsUndo(diff) && diff.needed == ItemNeed::kRestore && diff.item.kind == "index";
-         });
-}
-
 std::vector<RollbackItem> Rollback::Outlook() const {
   std::vector<RollbackItem> items;
   for (const ItemDiff& diff : diffs_)

@@ -104,8 +104,7 @@ class Rollback {
   int32_t attempt() const { return attempt_; }
   std::vector<int64_t> snapshots() const;  // ids, newest first
   const std::vector<RollbackItem>& items() const { return items_; }
-  // While it undoes: are indexes being built, and what is known of each item.
-  bool BuildsIndexes() const;
+  // While it undoes: what is known of each item.
   std::vector<RollbackItem> Outlook() const;
 
  private:

@@ -4,12 +4,11 @@
 #include <map>
 #include <set>
 
-#include <nlohmann/json.hpp>
+#include "json_text.h"
 
 namespace heal {
 namespace {
 
-using nlohmann::json;
 using std::string_view;
 
 constexpr size_t kMaxField = size_t{1} << 20;
@@ -22,32 +21,30 @@ constexpr string_view kComponents[] = {"settings", "storage", "indexes", "roles"
   throw SnapshotError("snapshot item " + std::to_string(position) + ": " + why);
 }
 
-std::string Text(const json& item, const char* key, size_t position) {
-  const auto found = item.find(key);
-  if (found == item.end() || !found->is_string()) Fail(position, std::string(key) + " is not a text");
-  const std::string& text = found->get_ref<const std::string&>();
+std::string Text(const Json& item, const char* key, size_t position) {
+  const Json* found = item.find(key);
+  if (found == nullptr || !found->is_string()) Fail(position, std::string(key) + " is not a text");
+  const std::string& text = found->text();
   if (text.size() > kMaxField) Fail(position, std::string(key) + " is too long");
   if (text.find('\0') != std::string::npos) Fail(position, std::string(key) + " holds a zero byte");
   return text;
 }
 
-std::optional<std::string> OptionalText(const json& item, const char* key, size_t position) {
-  const auto found = item.find(key);
-  if (found == item.end()) Fail(position, std::string(key) + " is missing");
+std::optional<std::string> OptionalText(const Json& item, const char* key, size_t position) {
+  const Json* found = item.find(key);
+  if (found == nullptr) Fail(position, std::string(key) + " is missing");
   return found->is_null() ? std::nullopt : std::optional<std::string>(Text(item, key, position));
 }
 
-uint32_t Oid(const json& item, const char* key, size_t position) {
-  const auto found = item.find(key);
-  if (found == item.end() || !found->is_number_integer())
-    Fail(position, std::string(key) + " is not an integer");
-  if (found->is_number_unsigned() ? found->get<uint64_t>() > UINT32_MAX
-                                  : found->get<int64_t>() < 0 || found->get<int64_t>() > int64_t{UINT32_MAX})
+uint32_t Oid(const Json& item, const char* key, size_t position) {
+  const Json* found = item.find(key);
+  if (found == nullptr || !found->is_integer()) Fail(position, std::string(key) + " is not an integer");
+  if (found->integer() < 0 || found->integer() > int64_t{UINT32_MAX})
     Fail(position, std::string(key) + " is out of range");
-  return found->get<uint32_t>();
+  return static_cast<uint32_t>(found->integer());
 }
 
-SnapshotItem ParseItem(const json& image, size_t position) {
+SnapshotItem ParseItem(const Json& image, size_t position) {
   if (!image.is_object()) Fail(position, "not an object");
   SnapshotItem item;
   item.kind = Text(image, "kind", position);
@@ -65,7 +62,7 @@ SnapshotItem ParseItem(const json& image, size_t position) {
   return item;
 }
 
-json OptionalJson(const std::optional<std::string>& text) { return text ? json(*text) : json(nullptr); }
+Json OptionalJson(const std::optional<std::string>& text) { return text ? Json(*text) : Json(); }
 
 // A statement that carries its own separator would be cut in two: not run.
 bool HoldsSeparator(const SnapshotItem& item) {
@@ -143,9 +140,9 @@ ItemDiff DiffLater(const SnapshotItem& now, const DiffOptions& options) {
 }
 
 std::string RequestOf(string_view component) {
-  json request = {{"kind", "all"}};
+  Json request = {{"kind", "all"}};
   if (!component.empty()) request["component"] = component;
-  return request.dump();
+  return JsonText(request);
 }
 
 string_view ComponentOf(const SnapshotItem& item) {
@@ -155,7 +152,7 @@ string_view ComponentOf(const SnapshotItem& item) {
 // Settings are named by their item; what hangs on an object is asked for as a
 // whole, because the object may have gone and come back under another number.
 std::string RequestOf(const SnapshotItem& item) {
-  if (item.kind == "server_setting") return json({{"kind", item.kind}, {"name", item.name}}).dump();
+  if (item.kind == "server_setting") return JsonText({{"kind", item.kind}, {"name", item.name}});
   if (item.kind == "role_setting") return RequestOf("roles");
   return RequestOf(ComponentOf(item));
 }
@@ -177,32 +174,28 @@ std::string SnapshotItem::Label() const {
 
 std::vector<SnapshotItem> ParseItems(string_view text) {
   if (text.size() > kMaxSnapshotBytes) throw SnapshotError("snapshot items are too large");
-  // The callback bounds nesting: an item is an object in an array.
-  bool deep = false;
-  const auto shallow = [&deep](int depth, json::parse_event_t event, json&) {
-    const bool opens =
-        event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
-    deep = deep || (opens && depth > 1);
-    return !(opens && depth > 1);
-  };
-  const json list = json::parse(text, shallow, false);
-  if (deep) throw SnapshotError("snapshot items are nested too deeply");
+  Json list;
+  try {
+    list = ParseJson(text, "the list of snapshot items");
+  } catch (const std::invalid_argument& error) {
+    throw SnapshotError(error.what());
+  }
   if (!list.is_array()) throw SnapshotError("snapshot items are not a JSON array");
   if (list.size() > kMaxSnapshotItems) throw SnapshotError("there are too many snapshot items");
   std::vector<SnapshotItem> items;
   std::set<ItemKey> keys;
   items.reserve(list.size());
   for (size_t i = 0; i < list.size(); ++i) {
-    items.push_back(ParseItem(list[i], i));
+    items.push_back(ParseItem(list.elements()[i], i));
     if (!keys.insert(items.back().key()).second) Fail(i, "listed twice");
   }
   return items;
 }
 
 std::string ItemsJson(std::span<const SnapshotItem> items) {
-  json list = json::array();
+  Json list = Json::array();
   for (const SnapshotItem& item : items) {
-    json image = {{"kind", item.kind},
+    Json image = {{"kind", item.kind},
                   {"database", item.database},
                   {"database_oid", item.database_oid},
                   {"object", item.object},
@@ -214,7 +207,7 @@ std::string ItemsJson(std::span<const SnapshotItem> items) {
     list.push_back(std::move(image));
   }
   // Names in an encoding other than UTF-8 must not make printing fail.
-  return list.dump(-1, ' ', false, json::error_handler_t::replace);
+  return JsonText(list);
 }
 
 void SetExpected(std::span<const ExpectedValue> expected, std::vector<SnapshotItem>* items) {

@@ -6,13 +6,13 @@
 #include <limits>
 #include <set>
 #include <stdexcept>
+#include <utility>
 
-#include <nlohmann/json.hpp>
+#include "json_text.h"
 
 namespace heal {
 namespace {
 
-using nlohmann::json;
 using std::string;
 
 constexpr int64_t kMillis = 1000;
@@ -146,25 +146,28 @@ bool NothingDone(const VerifyInput& input) {
 }
 
 // The row of the probe, an empty object when there is none.
-json Probe(const VerifyInput& input) {
+Json Probe(const VerifyInput& input) {
   for (auto outcome = input.outcomes.rbegin(); outcome != input.outcomes.rend(); ++outcome) {
     if (outcome->json == nullptr || outcome->json[0] == '\0') continue;
-    json row = json::parse(outcome->json, nullptr, false);
-    if (row.is_object()) return row;
+    try {
+      Json row = ParseJson(outcome->json, "probe");
+      if (row.is_object()) return row;
+    } catch (const std::invalid_argument&) {
+      continue;
+    }
   }
-  return json::object();
+  return Json::object();
 }
 
-double ProbeNumber(const json& probe, const char* name) {
-  const auto found = probe.find(name);
-  if (found == probe.end() || !found->is_number()) return kUnknown;
-  return found->get<double>();
+double ProbeNumber(const Json& probe, const char* name) {
+  const Json* found = probe.find(name);
+  return found == nullptr || !found->is_number() ? kUnknown : found->number();
 }
 
 // -1 unknown, 0 false, 1 true.
-int ProbeFlag(const json& probe, const char* name) {
-  const auto found = probe.find(name);
-  return found == probe.end() || !found->is_boolean() ? -1 : found->get<bool>() ? 1 : 0;
+int ProbeFlag(const Json& probe, const char* name) {
+  const Json* found = probe.find(name);
+  return found == nullptr || !found->is_boolean() ? -1 : found->boolean() ? 1 : 0;
 }
 
 // ---- facts of inspectors ----
@@ -241,7 +244,7 @@ VerifyResult JudgeDdlQueue(const Judged& j) {
 
 // Statistics of the table now: the probe's, else a later inspection's.
 bool AnalyzeFacts(const Judged& j, double* analyzed_at, double* changed) {
-  const json probe = Probe(j.input);
+  const Json probe = Probe(j.input);
   *analyzed_at = ProbeNumber(probe, "last_analyze_us");
   *changed = ProbeNumber(probe, "n_mod_since_analyze");
   if (std::isfinite(*analyzed_at)) return true;
@@ -369,7 +372,7 @@ VerifyResult JudgeDeadRows(const Judged& j, double dead, double live) {
 }
 
 VerifyResult JudgeVacuum(const Judged& j) {
-  const json probe = Probe(j.input);
+  const Json probe = Probe(j.input);
   if (ProbeFlag(probe, "effective") == 0)
     return Result(VerifyVerdict::kNoEffect, "the options are not in effect");
   // A later look at the table knows more than the probe.
@@ -416,7 +419,7 @@ VerifyResult JudgeConnections(const Judged& j) {
   const string seen = Number(used * 100, "%.0f") + " % of the connections are used";
   if (StillThere(j.observation, *j.baseline) > 0)
     return NotYet(j, VerifyVerdict::kNoEffect, "signalled sessions are still there", kSoonUs);
-  if (used >= Limit(j.input, *j.baseline, "clear", 0.75)) {
+  if (used > Limit(j.input, *j.baseline, "clear", 0.75)) {  // as strict as the matcher
     const double before = ValueOf(j.baseline->values, "used");
     const bool worse = std::isfinite(before) && used > before * kClearlyMore;
     VerifyResult result = NotYet(j, worse ? VerifyVerdict::kWorse : VerifyVerdict::kNoEffect, seen);
@@ -464,7 +467,7 @@ void AddMetric(const hc_observation& observation, hc_metric_id id, const char* n
 
 // ---- text form ----
 
-json VictimJson(const Victim& victim) {
+Json VictimJson(const Victim& victim) {
   return {{"pid", victim.pid},
           {"wait_start", victim.wait_start},
           {"kind", victim.lock_kind},
@@ -473,7 +476,7 @@ json VictimJson(const Victim& victim) {
           {"lock", victim.lock_name}};
 }
 
-json SessionJson(const hc_session_identity& id) {
+Json SessionJson(const hc_session_identity& id) {
   return {{"pid", id.pid},
           {"backend_start", id.backend_start},
           {"xact_start", id.xact_start},
@@ -481,16 +484,29 @@ json SessionJson(const hc_session_identity& id) {
           {"state_change", id.state_change}};
 }
 
-Victim ParseVictim(const json& row) {
-  return {row.at("pid").get<int32_t>(),       row.at("wait_start").get<int64_t>(),
-          row.at("kind").get<int32_t>(),      row.at("database").get<uint32_t>(),
-          row.at("relation").get<uint32_t>(), row.at("lock").get<string>()};
+// Throws when the number does not fit.
+template <typename T>
+T IntegerAt(const Json& row, const char* key) {
+  const int64_t value = row.at(key).integer();
+  if (!std::in_range<T>(value)) throw std::invalid_argument(string(key) + " is out of range");
+  return static_cast<T>(value);
 }
 
-hc_session_identity ParseSession(const json& row) {
-  return {row.at("pid").get<int32_t>(), row.at("backend_start").get<int64_t>(),
-          row.at("xact_start").get<int64_t>(), row.at("query_id").get<uint64_t>(),
-          row.at("state_change").get<int64_t>()};
+// A query_id uses all 64 bits.
+uint64_t QueryIdAt(const Json& row) {
+  const Json& value = row.at("query_id");
+  return value.is_integer() ? static_cast<uint64_t>(value.integer()) : std::stoull(JsonText(value));
+}
+
+Victim ParseVictim(const Json& row) {
+  return {IntegerAt<int32_t>(row, "pid"),       IntegerAt<int64_t>(row, "wait_start"),
+          IntegerAt<int32_t>(row, "kind"),      IntegerAt<uint32_t>(row, "database"),
+          IntegerAt<uint32_t>(row, "relation"), row.at("lock").text()};
+}
+
+hc_session_identity ParseSession(const Json& row) {
+  return {IntegerAt<int32_t>(row, "pid"), IntegerAt<int64_t>(row, "backend_start"),
+          IntegerAt<int64_t>(row, "xact_start"), QueryIdAt(row), IntegerAt<int64_t>(row, "state_change")};
 }
 
 }  // namespace
@@ -534,10 +550,10 @@ void AddRound(const Candidate& candidate, const hc_observation& observation, Ver
 }
 
 string BaselineJson(const VerifyBaseline& baseline) {
-  json sessions = json::array(), victims = json::array();
+  Json sessions = Json::array(), victims = Json::array();
   for (const hc_session_identity& id : baseline.signalled) sessions.push_back(SessionJson(id));
   for (const Victim& victim : baseline.victims) victims.push_back(VictimJson(victim));
-  const json row = {{"failure_type", baseline.failure_type},
+  const Json row = {{"failure_type", baseline.failure_type},
                     {"remedy", baseline.remedy},
                     {"fingerprint", baseline.fingerprint},
                     {"database_oid", baseline.database_oid},
@@ -548,27 +564,23 @@ string BaselineJson(const VerifyBaseline& baseline) {
                     {"signalled", sessions},
                     {"victims", victims},
                     {"values", baseline.values}};
-  return row.dump(-1, ' ', false, json::error_handler_t::replace);
+  return JsonText(row);
 }
 
 VerifyBaseline ParseBaseline(std::string_view text) {
+  const Json row = ParseJson(text, "the verification baseline");
   VerifyBaseline baseline;
-  try {
-    const json row = json::parse(text);
-    baseline.failure_type = row.at("failure_type").get<string>();
-    baseline.remedy = row.at("remedy").get<string>();
-    baseline.fingerprint = row.at("fingerprint").get<string>();
-    baseline.database_oid = row.at("database_oid").get<uint32_t>();
-    baseline.relation_oid = row.at("relation_oid").get<uint32_t>();
-    baseline.index_oid = row.at("index_oid").get<uint32_t>();
-    baseline.acted_at_us = row.at("acted_at_us").get<int64_t>();
-    baseline.deadline_us = row.at("deadline_us").get<int64_t>();
-    for (const json& session : row.at("signalled")) baseline.signalled.push_back(ParseSession(session));
-    for (const json& victim : row.at("victims")) baseline.victims.push_back(ParseVictim(victim));
-    baseline.values = row.at("values").get<std::map<string, double>>();
-  } catch (const json::exception& error) {
-    throw std::invalid_argument(string("not a verification baseline: ") + error.what());
-  }
+  baseline.failure_type = row.at("failure_type").text();
+  baseline.remedy = row.at("remedy").text();
+  baseline.fingerprint = row.at("fingerprint").text();
+  baseline.database_oid = IntegerAt<uint32_t>(row, "database_oid");
+  baseline.relation_oid = IntegerAt<uint32_t>(row, "relation_oid");
+  baseline.index_oid = IntegerAt<uint32_t>(row, "index_oid");
+  baseline.acted_at_us = IntegerAt<int64_t>(row, "acted_at_us");
+  baseline.deadline_us = IntegerAt<int64_t>(row, "deadline_us");
+  for (const Json& session : row.at("signalled").elements()) baseline.signalled.push_back(ParseSession(session));
+  for (const Json& victim : row.at("victims").elements()) baseline.victims.push_back(ParseVictim(victim));
+  for (const auto& [name, value] : row.at("values").members()) baseline.values[name] = value.number();
   return baseline;
 }
 
