@@ -223,6 +223,7 @@ class Engine {
   void Close(Case* c, IncidentState state, std::string outcome, std::string reason);
   Incident& RowOf(const Case& c) { return *book_.FindIncident(c.incident_id); }
   int32_t RunsUnderWay() const;
+  int32_t RunsOnRelationOf(const Case& c) const;
 
   // ---- engine_explain.cc ----
   void Explain(Case* c);

@@ -257,6 +257,7 @@ void Engine::AdvanceActing(Case* c) {
     if (!run.outcomes.empty() && std::all_of(run.outcomes.begin(), run.outcomes.end(), refused)) {
       const std::string why = OutcomeText(run.outcomes.back());
       FinishAttempt(c, "failed", false, "nothing was done, refused at the moment of the action: " + why);
+      c->past.pop_back();  // it says nothing about the remedy, which stays first choice
       TryAgain(c, "refused at the moment of the action: " + why);
       return;
     }

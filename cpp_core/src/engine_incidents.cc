@@ -266,6 +266,17 @@ int32_t Engine::RunsUnderWay() const {
       std::count_if(cases_.begin(), cases_.end(), [](const auto& entry) { return entry.second.run.has_value(); }));
 }
 
+// Other attempts under way on the same relation; none for what is not about one.
+int32_t Engine::RunsOnRelationOf(const Case& c) const {
+  if (c.match == nullptr || c.match->relation_oid == 0) return 0;
+  const auto same = [&c](const auto& entry) {
+    const Case& other = entry.second;
+    return &other != &c && other.run && other.run->candidate.relation_oid == c.match->relation_oid &&
+           other.run->candidate.database_oid == c.match->database_oid;
+  };
+  return static_cast<int32_t>(std::count_if(cases_.begin(), cases_.end(), same));
+}
+
 GateContext Engine::GatesFor(const Case& c) const {
   GateContext context;
   context.now_us = now_;
@@ -275,6 +286,7 @@ GateContext Engine::GatesFor(const Case& c) const {
   context.ledger = &ledger_;
   context.looks = c.looks;
   context.running = RunsUnderWay() - (c.run ? 1 : 0);
+  context.running_on_relation = RunsOnRelationOf(c);
   for (uint32_t i = 0; i < observation_->n_sessions; ++i)
     context.sessions += observation_->sessions[i].kind == HC_BACKEND_CLIENT ? 1 : 0;
   return context;

@@ -6,7 +6,7 @@ use HealNode;
 use HealFault;
 use Test::More;
 
-my $node = heal_node('primary', mode => 'observe', conf => "pg_heal.inspect_interval = 1s\nautovacuum = on\n");
+my $node = heal_node('primary', mode => 'observe', conf => "pg_heal.inspect_interval = 1s\npg_heal.recovery_timeout = 5s\n");
 $node->safe_psql('postgres', q{
 	CREATE TABLE churned (id int PRIMARY KEY, v int) WITH (autovacuum_enabled = off);
 	INSERT INTO churned SELECT i, 0 FROM generate_series(1, 60000) i;

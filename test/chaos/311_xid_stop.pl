@@ -7,12 +7,12 @@ use HealFault;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = heal_node('primary', conf => "max_prepared_transactions = 2\nautovacuum_naptime = 1\n");
-$node->safe_psql('postgres', 'CREATE ROLE app LOGIN; CREATE TABLE app_t (id int PRIMARY KEY, v int); GRANT ALL ON app_t TO app; CREATE TABLE keep (id int)');
+my $node = heal_node('primary', conf => "wal_level = logical\nautovacuum_naptime = 1\n");
+$node->safe_psql('postgres', 'CREATE ROLE app LOGIN; CREATE TABLE app_t (id int PRIMARY KEY, v int); GRANT ALL ON app_t TO app');
 threshold($node, 'idle_in_transaction_blocker', idle_s => 0.5, wait_s => 0.5);
 
-# A prepared transaction keeps autovacuum from lifting the limit before we have looked.
-$node->safe_psql('postgres', "BEGIN; INSERT INTO keep VALUES (1); PREPARE TRANSACTION 'keeper'");
+# A replication slot keeps autovacuum from lifting the limit before we have looked.
+$node->safe_psql('postgres', "SELECT pg_create_logical_replication_slot('keeper', 'pgoutput')");
 $node->safe_psql('postgres', 'CHECKPOINT');
 my $oldest = $node->safe_psql('postgres', 'SELECT min(datfrozenxid::text::bigint) FROM pg_database');
 $node->stop;
@@ -51,7 +51,7 @@ $f = blocker($node, setup => 0, no_threshold => 1, lock => 'LOCK TABLE app_t IN 
 blocker_gone($f, 'and heals');
 
 # the way out
-$node->safe_psql('postgres', "ROLLBACK PREPARED 'keeper'");
+$node->safe_psql('postgres', "SELECT pg_drop_replication_slot('keeper')");
 wait_until('autovacuum lifts the limit', sub {
 	$node->psql('postgres', 'VACUUM (FREEZE)');
 	$node->psql('template1', 'VACUUM (FREEZE)');

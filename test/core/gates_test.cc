@@ -173,6 +173,7 @@ const std::vector<Spoil>& Spoils() {
          c->candidate.disk_bytes = int64_t{36} << 30;  // 2 * 36 + 30 > 100
        }},
       {"concurrency", GateVerdict::kWait, [](Case* c) { c->context.running = 2; }},
+      {"one_per_relation", GateVerdict::kWait, [](Case* c) { c->context.running_on_relation = 1; }},
       {"undo_first", GateVerdict::kRefuse,
        [](Case* c) {
          c->MakeSql();

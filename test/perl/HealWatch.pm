@@ -8,7 +8,7 @@ use Test::More;
 use HealNode;
 use HealFault;
 
-our @EXPORT = qw(app_role app watch left_alone awake gate_refused signals waiter);
+our @EXPORT = qw(app_role app watch left_alone awake gate_refused signals waiter inspected);
 
 # Ordinary roles (superusers are protected anyway and would prove nothing), and the table of blocker().
 sub app_role
@@ -66,6 +66,21 @@ sub left_alone
 	  $node->safe_psql('postgres', "SELECT pid || '/' || backend_start FROM pg_stat_activity WHERE backend_type = 'client backend'");
 	is_deeply([ grep { !$now{$_} } @{ $w->{sessions} } ], [], "$name: every session is there still");
 	is(signals($node, $w->{log}), $opt{signals} || 0, "$name: nobody else was sent a signal");
+	return;
+}
+
+# Let inspectors come by n more times: each time a few dead rows more are seen in the metrics.
+sub inspected
+{
+	my ($node, $n) = @_;
+	my $seen = "SELECT value FROM heal_metrics WHERE metric = 'dead_tuples'";
+	$node->safe_psql('postgres', 'CREATE TABLE IF NOT EXISTS inspected (i int) WITH (autovacuum_enabled = off)');
+	for (1 .. $n)
+	{
+		my $before = $node->safe_psql('postgres', $seen);
+		$node->safe_psql('postgres', 'INSERT INTO inspected SELECT generate_series(1, 10); DELETE FROM inspected');
+		$node->poll_query_until('postgres', "SELECT value <> '$before' FROM heal_metrics WHERE metric = 'dead_tuples'") or die 'pg_heal stopped inspecting';
+	}
 	return;
 }
 

@@ -17,7 +17,7 @@ threshold($node, 'connection_exhaustion', leak_idle_s => 0.5, quiet_s => 1);
 # The only way in when every slot is taken.
 my $monitor = session($node, 'postgres');
 # Beside the leak: a pool that always was as large, and the leaking application's one session with work under way.
-my @innocent = map { session($node, 'postgres', user => 'app', app => 'web') } 1 .. 3;
+my @innocent = map { session($node, 'postgres', user => 'app', app => 'web') } 1 .. 6;
 my $working = session($node, 'postgres', user => 'app', app => 'leak 1');
 $working->query_safe('BEGIN; SELECT 1');
 settle($node, 4);
@@ -29,7 +29,7 @@ sub clients { return $monitor->query_safe("SELECT count(*) FROM pg_stat_activity
 sub leak
 {
 	my ($app, $count, $db, $role) = @_;
-	my @others = map { session($node, 'postgres', app => 'batch') } 1 .. 9;
+	my @others = map { session($node, 'postgres', app => 'batch') } 1 .. 6;
 	my @leaked;
 	for (1 .. $count)
 	{
@@ -85,14 +85,14 @@ sub healed
 }
 
 # observe: only a recommendation, and it goes when the symptom goes.
-my @leaked = leak('leak 1', 11);
+my @leaked = leak('leak 1', 8);
 my $i = watch_incident('planned', 'observe: planned');
 my $r = wait_recommendation($node, $i->{incident_id}, $remedy, 'open', 'observe: recommended');
 is($r->{risk_class}, 'A2', 'observe: risk class is shown');
 like($monitor->query_safe("SELECT action FROM heal_recommend($i->{incident_id})"),
 	qr/application "leak 1" of role app from a local socket \(pid/, 'observe: the application is named');
 waits_in_vain($node, 'observe', $i);
-is(idle('leak 1'), '11', 'observe: no session was ended');
+is(idle('leak 1'), '8', 'observe: no session was ended');
 finish(splice @leaked, 0, 6);
 $i = watch_incident('closed_itself', 'observe: closes itself');
 is($monitor->query_safe("SELECT outcome IS NULL FROM heal_incidents WHERE incident_id = $i->{incident_id}"), 't', 'observe: claims no success');
@@ -101,22 +101,22 @@ finish(@leaked);
 
 # limited: class A2 is not for it alone; rejected is left alone.
 set_mode($node, 'limited');
-@leaked = leak('leak 2', 11);
+@leaked = leak('leak 2', 8);
 $i = watch_incident('awaiting_approval', 'limited: asks');
 $r = wait_recommendation($node, $i->{incident_id}, $remedy, 'waiting', 'limited: approval is asked for');
 decide($node, $r, 'the release is being withdrawn');
 waits_in_vain($node, 'rejected', $i);
-is(idle('leak 2'), '11', 'rejected: no session was ended');
+is(idle('leak 2'), '8', 'rejected: no session was ended');
 finish(@leaked);
 watch("SELECT resolved_at IS NOT NULL FROM heal_incidents WHERE incident_id = $i->{incident_id}", 't', 'rejected: ends with its symptom');
 $last = $i->{incident_id};
 
 # approve: acts once it is approved.
 set_mode($node, 'approve');
-@leaked = leak('leak 3', 11);
+@leaked = leak('leak 3', 8);
 $i = watch_incident('awaiting_approval', 'approve: waits');
 $r = wait_recommendation($node, $i->{incident_id}, $remedy, 'waiting', 'approve: approval is asked for');
-is(idle('leak 3'), '11', 'approve: no session was ended yet');
+is(idle('leak 3'), '8', 'approve: no session was ended yet');
 decide($node, $r);
 $i = watch_incident('resolved', 'approve: resolved');
 healed($i, 'approve', 'leak 3');
@@ -124,14 +124,14 @@ finish(@leaked);
 
 # auto: acts; also on sessions in another database, where every name needs quoting.
 set_mode($node, 'auto');
-@leaked = leak('le"ak 4', 11, $odd_db, $odd_role);
+@leaked = leak('le"ak 4', 8, $odd_db, $odd_role);
 $i = watch_incident('resolved', 'auto and odd names: resolved');
 healed($i, 'auto and odd names', 'le"ak 4');
 finish(@leaked);
 
 # Every slot taken, the superuser's too: pg_heal needs none.
 set_mode($node, 'observe');
-@leaked = leak('leak 5', 12);
+@leaked = leak('leak 5', 9);
 my @superusers = map { session($node, 'postgres', app => 'admin') } 1 .. 3;
 is(clients(), '20', 'full: every slot is taken');
 for my $role ('app', 'postgres')

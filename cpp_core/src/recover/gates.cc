@@ -354,6 +354,13 @@ bool Concurrency(const Candidate&, const Match&, const GateContext& context, str
   return context.running < limit;
 }
 
+// Two remedies for one table would refuse, or undo, each other.
+bool OnePerRelation(const Candidate&, const Match&, const GateContext& context, string* reason) {
+  *reason = context.running_on_relation == 0 ? "nothing else is done to the relation"
+                                             : "another recovery works on the relation";
+  return context.running_on_relation == 0;
+}
+
 // ---- undo, verification, benefit ----
 
 bool UndoFirst(const Candidate& candidate, const Match&, const GateContext&, string* reason) {
@@ -427,6 +434,7 @@ constexpr GateDef kGates[] = {
     {"access_exclusive", NoAccessExclusive, kAsk, false, "ACCESS EXCLUSIVE needs approval."},
     {"disk", DiskSpace, kEscalate, false, "Room on disk is proven before it is used."},
     {"concurrency", Concurrency, kWait, false, "Few recoveries run at a time."},
+    {"one_per_relation", OnePerRelation, kWait, false, "One recovery at a time works on a relation."},
     {"undo_first", UndoFirst, kRefuse, false, "Undo is known first, unless none is needed."},
     {"verification", VerifiedOnTarget, kRefuse, false, "Success is judged on the target."},
     {"can_help", CanHelp, kEscalate, false, "What cannot help is not done."},

@@ -49,6 +49,7 @@ struct GateContext {
   bool approved = false;                  // by heal_approve or heal_execute
   int32_t looks = 0;                      // consecutive samples in which the match held
   int32_t running = 0;                    // other attempts that execute, verify or roll back
+  int32_t running_on_relation = 0;        // those of them about the relation of this match
   int32_t sessions = 0;                   // client backends
   int64_t attempt_id = 0;                 // of the attempt that asks for another round, else 0
 };
