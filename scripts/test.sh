@@ -60,6 +60,8 @@ tree() {
 		mkdir "$work/tree"
 		cp -r "$root/sql" "$root/expected" "$root/test" "$work/tree/"
 		{ cat "$root/test/regress.conf"; staged_settings; } >"$work/tree/staged.conf"
+		# TAP files say themselves how pg_heal is set.
+		{ grep -v '^pg_heal\.' "$root/test/regress.conf"; staged_settings; } >"$work/tree/tap.conf"
 		if [ "$(id -u)" -eq 0 ]; then chown -R postgres "$work/tree"; fi
 	fi
 	echo "$work/tree"
@@ -121,7 +123,7 @@ run_prove() { # name, files...
 	mkdir -p "$(tree)/$name"
 	[ "$(id -u)" -eq 0 ] && chown postgres "$(tree)/$name"
 	(cd "$(tree)" && as_db_user env PATH="$bindir:$PATH" TESTDIR="$(tree)/$name" TESTDATADIR="$(tree)/$name" \
-		PG_REGRESS="$(pgxs_dir)/test/regress/pg_regress" PG_HEAL_STAGED_CONF="$(tree)/staged.conf" \
+		PG_REGRESS="$(pgxs_dir)/test/regress/pg_regress" PG_HEAL_STAGED_CONF="$(tree)/tap.conf" \
 		top_builddir="$(tree)" PGPORT=65432 \
 		bash -c 'cd "$0" && shift 0; exec prove "$@"' "$(tree)" \
 		-j"$jobs" -I "$(pgxs_dir)/test/perl" -I "$(tree)/test/perl" "$@") >"$work/$name.log" 2>&1 || cat "$work/$name.log"

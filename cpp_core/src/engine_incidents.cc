@@ -418,7 +418,8 @@ void Engine::ShowWeighed(Case* c) {
 
 // ---- recommendations ----
 
-// One row per remedy that may be tried; refreshed in place while it lasts.
+// One row per remedy that may be tried; refreshed in place while it lasts. Whom
+// a signal would hit is what its reader decides about: others are another row.
 void Engine::Recommend(Case* c, std::string_view state) {
   const Incident& incident = RowOf(*c);
   int rank = 0;
@@ -435,6 +436,12 @@ void Engine::Recommend(Case* c, std::string_view state) {
     Recommendation* row = nullptr;
     for (auto& [id, other] : book_.recommendations())
       if (other.incident_id == c->incident_id && other.remedy == candidate.remedy && other.undecided()) row = &other;
+    if (row != nullptr && candidate.kind != HC_CMD_SQL && row->sql != candidate.sql) {
+      row->state = "withdrawn";
+      row->decided_at = now_;
+      book_.Changed(*row);
+      row = nullptr;
+    }
     if (row == nullptr) row = &book_.Add(Recommendation{});
     row->incident_id = c->incident_id;
     row->rank = rank;

@@ -121,7 +121,8 @@ void Engine::HandleApprove(const hc_request& request) {
   MakePlan(c);
   const auto candidate = std::find_if(c->candidates.begin(), c->candidates.end(),
                                       [&remedy](const Candidate& x) { return x.remedy == remedy; });
-  if (candidate == c->candidates.end())
+  // Consent to signalling one session is none to signalling another.
+  if (candidate == c->candidates.end() || (candidate->kind != HC_CMD_SQL && candidate->sql != row->sql))
     return Answer(Refuse(request.id_request, Refusal::kGateClosed, remedy, "The plan has changed since it was recommended."));
   RunApproved(c, Candidate(*candidate), request, "approve", HC_MODE_OBSERVE);
 }
@@ -204,6 +205,7 @@ void Engine::HandleSnapshot(const hc_request& request) {
     if (parent == nullptr || parent->state != "active" || parent->expires_at <= now_) {
       return Answer(Refuse(request.id_request, WhyNotActive(request.id), Id(request.id)));
     }
+    if (SnapshotInUse(request.id)) return Answer(Refuse(request.id_request, Refusal::kSnapshotBusy, Id(request.id)));
     if (parent->depth >= settings().rollback_max_depth)
       return Answer(Refuse(request.id_request, Refusal::kTooDeep, Id(request.id)));
   }

@@ -73,13 +73,13 @@ sub left_alone
 sub inspected
 {
 	my ($node, $n) = @_;
-	my $seen = "SELECT value FROM heal_metrics WHERE metric = 'dead_tuples'";
+	my $seen = "SELECT coalesce(value::text, 'unknown') FROM heal_metrics WHERE metric = 'dead_tuples'";
 	$node->safe_psql('postgres', 'CREATE TABLE IF NOT EXISTS inspected (i int) WITH (autovacuum_enabled = off)');
 	for (1 .. $n)
 	{
 		my $before = $node->safe_psql('postgres', $seen);
 		$node->safe_psql('postgres', 'INSERT INTO inspected SELECT generate_series(1, 10); DELETE FROM inspected');
-		$node->poll_query_until('postgres', "SELECT value <> '$before' FROM heal_metrics WHERE metric = 'dead_tuples'") or die 'pg_heal stopped inspecting';
+		$node->poll_query_until('postgres', "SELECT ($seen) <> '$before'") or die 'pg_heal stopped inspecting';
 	}
 	return;
 }

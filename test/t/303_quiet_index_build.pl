@@ -28,7 +28,7 @@ my $invalid = "SELECT string_agg(indexrelid::regclass::text, ' ' ORDER BY indexr
 wait_value($node, $invalid, 'built_v rebuilt_pkey_ccnew', 'both indexes are invalid meanwhile');
 
 my $w = watch($node);
-settle($node, 12);
+inspected($node, 4);
 left_alone($node, $w, 'live builds');
 is($node->safe_psql('postgres', $invalid), 'built_v rebuilt_pkey_ccnew', 'both are there still');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM heal_incidents'), '0', 'neither is taken for a failure');
@@ -37,7 +37,7 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM heal_incidents'), '0', 'ne
 invalid_index($node, 'broken');
 my $i = wait_incident($node, 'invalid_index', 'resolved', 'meanwhile the leftover is healed');
 is($i->{subject}, 'public.broken', 'it is the leftover');
-settle($node, 6);
+inspected($node, 2);
 left_alone($node, $w, 'live builds beside a leftover', attempts => 'drop_invalid_index public.broken healed');
 is($node->safe_psql('postgres', $invalid), 'built_v rebuilt_pkey_ccnew', 'the live ones are there still');
 

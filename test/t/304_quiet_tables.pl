@@ -33,7 +33,7 @@ threshold($node, 'checkpoint_storm', window_s => 10, min_requested => 1);
 threshold($node, 'connection_exhaustion', leak_idle_s => 1);
 threshold($node, 'idle_in_transaction_blocker', idle_s => 0.3, wait_s => 0.3);
 my $w = watch($node);
-settle($node, 12);
+inspected($node, 4);
 left_alone($node, $w, 'old dead rows');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM heal_incidents'), '0', 'old dead rows: not taken for a failure');
 
@@ -42,7 +42,7 @@ my $reset = q(SELECT pg_stat_reset(), pg_stat_reset_shared('bgwriter'), pg_stat_
 for my $round (1 .. 2)
 {
 	$node->safe_psql('postgres', $reset);
-	settle($node, 6);
+	inspected($node, 2);
 }
 left_alone($node, $w, 'statistics reset');
 is($node->safe_psql('postgres', 'SELECT string_agg(failure_type || \' \' || subject, \', \') FROM heal_incidents'), '', 'statistics reset: not taken for a failure');
