@@ -7,7 +7,7 @@ use HealFault;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-my $node = heal_node('primary', conf => "pg_heal.inspect_interval = 1s\n");
+my $node = heal_node('primary', conf => "pg_heal.inspect_interval = 1s\npg_heal.recovery_timeout = 5s\n");
 my $postmaster = $node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()');
 
 # the healer, with the back-off of one that ends again and again

@@ -7,6 +7,7 @@ use HealNode;
 use HealFault;
 use HealWatch;
 use FindBin;
+use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -116,6 +117,16 @@ decided_then('schema change got its lock', 'ddl_lock_queue', sub {
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND state = 'active'"), '1', 'schema change got its lock: it works still');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
 leave($reader, $ddl, $queued);
+
+# Always the same sessions, always idle in a transaction that blocks the others, but ever a new one.
+threshold($node, 'idle_in_transaction_blocker', idle_s => 1.5, wait_s => 0.01, clear_wait_s => 0);
+append_to_file("$dir/script", "BEGIN;\nUPDATE app_t SET v = v + 1 WHERE id = 50;\n\\sleep 30 ms\nCOMMIT;\n");
+my $w = watch($node);
+my $bench = IPC::Run::start([ 'pgbench', '-n', '-c', 5, '-T', 8, '-f', "$dir/script", '-d', $node->connstr('postgres') . ' user=app' ], '>', \my $out, '2>', \my $err);
+wait_value($node, "SELECT count(*) > 0 FROM pg_stat_activity WHERE state = 'idle in transaction'", 't', 'short transactions follow each other');
+settle($node, 12);
+left_alone($node, $w, 'short transactions');
+ok($bench->finish, 'short transactions: every session ends well') or diag($err);
 
 # The control: nothing changes meanwhile, and the signal is sent.
 limits();

@@ -29,13 +29,13 @@ sub calm
 	return;
 }
 
-$node->append_conf('postgresql.conf', "pg_heal.calm_period = 10s\n");
+$node->append_conf('postgresql.conf', "pg_heal.calm_period = 12s\n");
 $node->restart;
-calm('after a start', 'calm_period', 1, 10, qr/is \d+ s ago, less than 10 s/);
-$node->append_conf('postgresql.conf', "pg_heal.calm_period = 6s\n");
+calm('after a start', 'calm_period', 1, 12, qr/is \d+ s ago, less than 12 s/);
+$node->append_conf('postgresql.conf', "pg_heal.calm_period = 7s\n");
 $node->stop('immediate');
 $node->start;
-calm('after a crash', 'server_crash', 2, 12, qr/crash recovery is \d+ s ago, less than 12 s/);
+calm('after a crash', 'server_crash', 2, 14, qr/crash recovery is \d+ s ago, less than 14 s/);
 
 # A migration declares itself by its application's name.
 my $migration = session($node, 'postgres', user => 'app', app => 'pg_heal_migration');

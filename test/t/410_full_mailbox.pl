@@ -29,16 +29,20 @@ for my $n (1 .. $slots)
 is($node->safe_psql('postgres', "SELECT heal_resume() ->> 'paused'"), 'false', 'there is room again');
 leave(@callers);
 
-# More work than is done at once is refused, too.
-my $holder = session($node);
-$node->safe_psql('postgres', "CREATE TABLE held (a int); CREATE INDEX held_a ON held ((a + 1)) WHERE a > 0");
+# More snapshots at once than pg_heal takes: the others are told so.
 wait_value($node, "SELECT count(*) FROM heal_status WHERE state = 'unknown'", '0', 'everything was looked at');
-$holder->query_safe('BEGIN; LOCK TABLE held IN ACCESS EXCLUSIVE MODE');
-@callers = map { session($node) } 1 .. 8;
-busy($_, "SELECT heal_snapshot('many', 'indexes')") for @callers;
-$holder->query_safe('COMMIT');
-leave($holder, @callers);
-is($node->safe_psql('postgres', "SELECT heal_snapshot('later') IS NOT NULL"), 't', 'afterwards all is well');
+@callers = map { session($node) } 1 .. 6;
+settle($node, 1);
+kill('STOP', $healer);
+@pids = map { busy($_, "\\set VERBOSITY verbose\nSELECT 'taken ' || (heal_snapshot('many', 'roles') IS NOT NULL)") } @callers;
+wait_value($node, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'Extension' AND pid IN (" . join(', ', @pids) . ')', '6', 'six ask at once');
+kill('CONT', $healer);
+leave(@callers);
+my @errors = map { $_->{stderr} =~ /ERROR:\s+(\w{5})/ ? $1 : 'none' } @callers;
+is(scalar(grep { $_ eq '54000' } @errors), 2, 'two of six are too many') or diag("@errors");
+is(scalar(grep { $_->{stderr} =~ /54000.*HINT:\s+Wait until one is finished/s } @callers), 2, 'and are told what to do');
+wait_value($node, "SELECT heal_snapshot('later') IS NOT NULL", 't', 'afterwards all is well');
+is($node->safe_psql('postgres', "SELECT count(*) FROM heal_audit WHERE subject = 'many' AND action = 'snapshot'"), '4', 'the other four were taken');
 is(worker_pid($node, 'healer'), $healer, 'the worker is the same');
 
 log_ends_well($node);
