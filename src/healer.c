@@ -658,7 +658,9 @@ run_config(void *arg)
 {
 	Tick	   *tick = arg;
 
-	tick->config = store_load_config();
+	/* While the extension is being dropped the configuration stays as it is. */
+	if (store_pin_extension())
+		tick->config = store_load_config();
 }
 
 /* Run a collector in the tick's transaction; its metrics count only as a whole. */

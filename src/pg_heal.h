@@ -345,6 +345,7 @@ extern int64 journal_bytes(void);
 /* ---- store.c: all writes to schema heal, and what the core is restored from ---- */
 
 extern bool store_extension_ready(char **why_not);	/* in a transaction */
+extern bool store_pin_extension(void);	/* in a transaction, before its tables are touched */
 extern void store_queue(const HealJournalRecord *records, uint32 n);
 /* Own transaction; false when the server cannot write now (kept queued). */
 extern bool store_flush(void);

@@ -25,10 +25,12 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -102,6 +104,20 @@ static bool skip_bad_rows = false;
 
 /*---- Transactions that may fail ----*/
 
+/*
+ * DROP EXTENSION locks the extension first and its tables then, in an order of
+ * its own. Whoever holds the extension's lock before touching a table cannot
+ * deadlock with it. False while it is being dropped.
+ */
+bool
+store_pin_extension(void)
+{
+	Oid			extension = get_extension_oid("pg_heal", true);
+
+	return !OidIsValid(extension) ||
+		ConditionalLockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+}
+
 static void
 begin_write(void)
 {
@@ -110,6 +126,10 @@ begin_write(void)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+	if (!store_pin_extension())
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("extension \"pg_heal\" is being dropped")));
 	/* Nobody else arms it in a background worker. */
 	if (heal_component_timeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, heal_component_timeout);

@@ -369,11 +369,7 @@ void Engine::NothingToTry(Case* c) {
     for (const Candidate& candidate : c->candidates) {
       const bool rejected = c->rejected.contains(candidate.remedy);
       reason = candidate.remedy + (rejected ? " was rejected" : " is not tried: " + candidate.refused_because);
-      // What was tried without effect will not be tried again, however long one waits.
-      const bool useless = std::any_of(c->past.begin(), c->past.end(), [&candidate](const auto& attempt) {
-        return attempt.remedy == candidate.remedy && attempt.outcome == "no_effect";
-      });
-      may_pass = !rejected && !useless;
+      may_pass = !rejected && !candidate.refused_for_good;
       break;
     }
   }

@@ -1,6 +1,7 @@
 #include "observation_check.h"
 
 #include <cmath>
+#include <cstring>
 #include <initializer_list>
 #include <span>
 #include <stdexcept>
@@ -24,11 +25,14 @@ void Strings(const char* field, std::initializer_list<const char*> texts) {
     if (text == nullptr) Fail(field, "has a string that is missing");
 }
 
-// C may hand in any integer as an enum; it is compared as one.
+// C may hand in any integer as an enum. Reading it as one would be undefined, so
+// its bytes are looked at.
 template <typename Enum>
-void Within(const char* field, Enum value, Enum last) {
-  if (static_cast<int64_t>(value) < 0 || static_cast<int64_t>(value) > static_cast<int64_t>(last))
-    Fail(field, "is not a value of its enumeration");
+void Within(const char* field, const Enum& value, Enum last) {
+  static_assert(sizeof(Enum) == sizeof(uint32_t));
+  uint32_t number;
+  std::memcpy(&number, &value, sizeof number);
+  if (number > static_cast<uint32_t>(last)) Fail(field, "is not a value of its enumeration");
 }
 
 void AtLeast(const char* field, int64_t value, int64_t least) {

@@ -124,6 +124,57 @@ TEST_F(RequestTest, SnapshotWithoutInspectionIsRefusedInTheEnd) {
   ExpectRefused(shell_.Answer(id), "55000");
 }
 
+TEST_F(RequestTest, AnUnfinishedRollBackCanBeRepeated) {
+  const int64_t id = Ask(HC_REQ_SNAPSHOT, 0, "x").json["snapshot_id"];
+  setting_ = "64MB";
+  index_ = "CREATE INDEX i ON public.t (b)";
+  EXPECT_EQ(Ask(HC_REQ_ROLLBACK, id).json["status"], "partial") << "the name of the index is taken";
+  EXPECT_EQ(setting_, "1MB");
+  EXPECT_EQ(shell_.Last(HC_T_SNAPSHOTS)["state"], "active");
+  index_ = "CREATE INDEX i ON public.t (a)";
+  EXPECT_EQ(Ask(HC_REQ_ROLLBACK, id).json["status"], "success");
+  ExpectRefused(Ask(HC_REQ_ROLLBACK, id), "55000");
+  const Answered child = Ask(HC_REQ_SNAPSHOT, id, "child", 0, "settings");
+  ExpectRefused(child, "55000");
+  EXPECT_NE(child.message.find("rolled back"), std::string::npos) << child.message;
+}
+
+// Few action slots: however many databases, others get their turn.
+TEST_F(RequestTest, ManyDatabasesAreReadOneAtATime) {
+  world().inspections.clear();
+  for (uint32_t oid = 1; oid <= 20; ++oid) world().inspections.push_back({oid, "shop", world().now, 1});
+  shell_.deliver = false;
+  shell_.Ask(HC_REQ_SNAPSHOT, 0, "x");
+  for (int i = 0; i < 5; ++i) shell_.Step(0.1);
+  EXPECT_EQ(shell_.sent.size(), 1u);
+  // A process that never answers does not hold the others up for ever.
+  shell_.deliver = true;
+  shell_.Step(61);
+  EXPECT_EQ(Ask(HC_REQ_SNAPSHOT, 0, "y", 0, "settings").sqlstate, "00000");
+}
+
+TEST_F(RequestTest, WhatWaitsForItsTurnIsDroppedByAPause) {
+  const int64_t id = Ask(HC_REQ_SNAPSHOT, 0, "x").json["snapshot_id"];
+  setting_ = "64MB";
+  shell_.deliver = false;
+  const uint64_t rollback = shell_.Ask(HC_REQ_ROLLBACK, id);
+  shell_.Step(0.1);
+  shell_.sent.clear();
+  shell_.Ask(HC_REQ_PAUSE, 0, "stop");
+  EXPECT_EQ(shell_.Answer(rollback).json["status"], "failed");
+  shell_.Ask(HC_REQ_RESUME);
+  for (int i = 0; i < 5; ++i) shell_.Step(0.1);
+  EXPECT_TRUE(shell_.sent.empty());
+  EXPECT_EQ(setting_, "64MB");
+}
+
+TEST_F(RequestTest, ASnapshotCannotBeTakenBelowOneThatIsRolledBack) {
+  const int64_t id = Ask(HC_REQ_SNAPSHOT, 0, "x", 0, "settings").json["snapshot_id"];
+  shell_.deliver = false;
+  shell_.Ask(HC_REQ_ROLLBACK, id);
+  ExpectRefused(Ask(HC_REQ_SNAPSHOT, id, "child", 0, "settings"), "55000");
+}
+
 TEST_F(RequestTest, RollBackDisabled) {
   const int64_t id = Ask(HC_REQ_SNAPSHOT, 0, "x", 0, "settings").json["snapshot_id"];
   shell_.settings.rollback_enabled = 0;

@@ -135,6 +135,8 @@ TEST_F(RollbackTest, TellsWhileItBuildsAnIndex) {
   commands = Run(&rollback, commands[0]);
   ASSERT_EQ(commands.size(), 1u);
   EXPECT_TRUE(rollback.BuildsIndex());
+  ASSERT_EQ(rollback.Outlook().size(), 1u);
+  EXPECT_EQ(rollback.Outlook()[0].status, "pending");
   commands = Run(&rollback, commands[0]);
   EXPECT_FALSE(rollback.BuildsIndex()) << "it is built";
 }
@@ -217,6 +219,7 @@ TEST_F(RollbackTest, ByHandEverythingSinceIsUndone) {
   Drive(&by_hand);
   EXPECT_EQ(by_hand.status(), RollbackStatus::kSuccess);
   EXPECT_EQ(ran, (std::vector<std::string>{"reset later"}));
+  EXPECT_EQ(StatusOf(by_hand, "later"), "reset") << "told, though it is in neither picture";
 }
 
 TEST_F(RollbackTest, AParentTakesItsChildrenWithIt) {

@@ -145,5 +145,56 @@ TEST(Snapshot, Requests) {
   EXPECT_THROW(ManualRequests("tables", databases), SnapshotError);
 }
 
+// ---- indexes ----
+
+SnapshotItem IndexImage(const char* value) {
+  SnapshotItem item;
+  item.kind = "index";
+  item.database = "shop";
+  item.database_oid = 7;
+  item.object = "public.i";
+  item.name = "definition";
+  if (*value != '\0') item.value = value;
+  item.restore_sql = "create";
+  item.reset_sql = "drop";
+  return item;
+}
+
+ItemDiff IndexDiff(const char* before, const char* now, bool force) {
+  const SnapshotItem was[] = {IndexImage(before)}, is[] = {IndexImage(now)};
+  DiffOptions options;
+  options.force = force;
+  return Diff(was, is, options)[0];
+}
+
+TEST(IndexDiff, AnotherOfThatNameIsReplacedByForceOnly) {
+  EXPECT_EQ(IndexDiff("INDEX a", "INDEX b", false).needed, ItemNeed::kDrift);
+  EXPECT_EQ(IndexDiff("INDEX a", "INDEX b", false).sql, "");
+  const ItemDiff forced = IndexDiff("INDEX a", "INDEX b", true);
+  EXPECT_EQ(forced.needed, ItemNeed::kRestore);
+  EXPECT_EQ(forced.sql, "drop;\ncreate");
+}
+
+TEST(IndexDiff, ABuildThatFailedHasNotBroughtItBack) {
+  const ItemDiff left = IndexDiff("INDEX a", "INDEX a /* invalid */", false);
+  EXPECT_EQ(left.needed, ItemNeed::kRestore);
+  EXPECT_EQ(left.sql, "drop;\ncreate");
+}
+
+TEST(IndexDiff, AValidOneIsAsGoodAsTheInvalidOneBefore) {
+  EXPECT_EQ(IndexDiff("INDEX a /* invalid */", "INDEX a", false).needed, ItemNeed::kNone);
+  EXPECT_EQ(IndexDiff("INDEX a /* invalid */", "INDEX a /* invalid */", false).needed, ItemNeed::kNone);
+  EXPECT_EQ(IndexDiff("INDEX a /* invalid */", "", false).needed, ItemNeed::kRestore);
+}
+
+TEST(MergeRequests, OnePerDatabase) {
+  const CaptureRequest requests[] = {{5, "[1]"}, {0, "[2,3]"}, {5, "[4]"}, {6, "[]"}, {6, "[5]"}};
+  const std::vector<CaptureRequest> merged = MergeRequests(requests);
+  ASSERT_EQ(merged.size(), 3u);
+  EXPECT_EQ(merged[0].items, "[2,3]");
+  EXPECT_EQ(merged[1].items, "[1,4]");
+  EXPECT_EQ(merged[2].items, "[5]");
+}
+
 }  // namespace
 }  // namespace heal

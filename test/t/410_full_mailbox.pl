@@ -42,7 +42,7 @@ my @errors = map { $_->{stderr} =~ /ERROR:\s+(\w{5})/ ? $1 : 'none' } @callers;
 is(scalar(grep { $_ eq '54000' } @errors), 2, 'two of six are too many') or diag("@errors");
 is(scalar(grep { $_->{stderr} =~ /54000.*HINT:\s+Wait until one is finished/s } @callers), 2, 'and are told what to do');
 wait_value($node, "SELECT heal_snapshot('later') IS NOT NULL", 't', 'afterwards all is well');
-is($node->safe_psql('postgres', "SELECT count(*) FROM heal_audit WHERE subject = 'many' AND action = 'snapshot'"), '4', 'the other four were taken');
+wait_value($node, "SELECT count(*) FROM heal_audit WHERE subject = 'many' AND action = 'snapshot'", '4', 'the other four were taken');
 is(worker_pid($node, 'healer'), $healer, 'the worker is the same');
 
 log_ends_well($node);

@@ -337,8 +337,10 @@ void RefuseWhatCannotHelp(const RemedyDef& remedy, const CausePosterior& cause, 
   if (!candidate->refused_because.empty()) return;
   if (CannotHelp(cause))
     candidate->refused_because = "the symptom would hardly go if " + cause.node + " went";
-  else if (CountAttempts(context, candidate->remedy, "no_effect") >= AllowedWithoutEffect(remedy))
+  else if (CountAttempts(context, candidate->remedy, "no_effect") >= AllowedWithoutEffect(remedy)) {
     candidate->refused_because = "it had no effect in this incident";
+    candidate->refused_for_good = true;
+  }
 }
 
 // Lower is tried earlier; equal ranks keep the order of the catalogue.

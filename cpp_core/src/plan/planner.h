@@ -45,6 +45,7 @@ struct Candidate {
   double expected_success = 0;
   std::string reason;           // why it is proposed
   std::string refused_because;  // "" may be tried
+  bool refused_for_good = false;  // in this incident it is not tried again, however long one waits
 
   // Beyond the sketch of the interface:
   std::string root_cause;
