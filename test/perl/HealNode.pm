@@ -220,7 +220,13 @@ sub log_ends_well
 {
 	my ($node) = @_;
 	$node->stop('fast') if defined $node->{_pid};
-	my $log = slurp_file($node->logfile);
+	# pg_ctl may return before the last line is written.
+	my $deadline = time() + $timeout;
+	my $log = '';
+	until (($log = slurp_file($node->logfile)) =~ /database system is shut down\s*\z/ || time() > $deadline)
+	{
+		usleep(20_000);
+	}
 	like($log, qr/database system is shut down\s*\z/, $node->name . ': the log ends with a clean shutdown');
 	unlike($log, qr/terminated by signal (?:6|11)|PANIC|TRAP:/, $node->name . ': no crash in the log');
 	return;

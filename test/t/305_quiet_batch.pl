@@ -11,13 +11,13 @@ use Test::More;
 my $node = heal_node('batch', conf => "autovacuum = on\nautovacuum_naptime = 1s\nmin_wal_size = 160MB\nmax_wal_size = 1GB\n");
 app_role($node);
 $ENV{PGAPPNAME} = 'pgbench';
-$node->command_ok([ 'pgbench', '-i', '-q', '-s', '1', '-d', $node->connstr('postgres') . ' user=app' ], 'pgbench has its tables');
+$node->command_ok([ 'pgbench', '-i', '-q', '-s', '1', $node->connstr('postgres') . ' user=app' ], 'pgbench has its tables');
 
 # pgbench as role app: clients, transactions per second, seconds.
 sub load
 {
 	my ($clients, $rate, $seconds) = @_;
-	return IPC::Run::start([ 'pgbench', '-n', '-c', $clients, '-R', $rate, '-T', $seconds, '-d', $node->connstr('postgres') . ' user=app' ],
+	return IPC::Run::start([ 'pgbench', '-n', '-c', $clients, '-R', $rate, '-T', $seconds, $node->connstr('postgres') . ' user=app' ],
 		'>', \my $out, '2>', \my $err);
 }
 

@@ -122,7 +122,7 @@ leave($reader, $ddl, $queued);
 threshold($node, 'idle_in_transaction_blocker', idle_s => 1.5, wait_s => 0.01, clear_wait_s => 0);
 append_to_file("$dir/script", "BEGIN;\nUPDATE app_t SET v = v + 1 WHERE id = 50;\n\\sleep 30 ms\nCOMMIT;\n");
 my $w = watch($node);
-my $bench = IPC::Run::start([ 'pgbench', '-n', '-c', 5, '-T', 8, '-f', "$dir/script", '-d', $node->connstr('postgres') . ' user=app' ], '>', \my $out, '2>', \my $err);
+my $bench = IPC::Run::start([ 'pgbench', '-n', '-c', 5, '-T', 8, '-f', "$dir/script", $node->connstr('postgres') . ' user=app' ], '>', \my $out, '2>', \my $err);
 wait_value($node, "SELECT count(*) > 0 FROM pg_stat_activity WHERE state = 'idle in transaction'", 't', 'short transactions follow each other');
 settle($node, 12);
 left_alone($node, $w, 'short transactions');
