@@ -81,7 +81,7 @@ read -r base heal pgss < <(taskset -c "$cpu" "$work/overhead" exec "port=${port[
 note 'executor cycle without, us' "$base"
 note 'pg_stat_statements adds, us' "$pgss"
 report 'pg_heal adds per executor cycle, us' "$heal" '<=' 0.15
-report 'pg_heal over pg_stat_statements' "$(awk -v a="$heal" -v b="$pgss" 'BEGIN {printf "%.2f", b > 0 ? a / b : 9}')" '<=' 0.5
+report 'pg_heal over pg_stat_statements' "$(awk -v a="$heal" -v b="$pgss" 'BEGIN {printf "%.2f", (b > 0 ? a / b : 9)}')" '<=' 0.5
 for n in a s; do stop "$n"; done
 stop b
 start b
