@@ -26,16 +26,17 @@ PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-com
 SHLIB_LINK = $(CORE_LIB) -lstdc++ -Wl,--exclude-libs,ALL -Wl,--version-script=$(CURDIR)/src/exports.map
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
-REGRESS_OPTS = --temp-instance=$(CURDIR)/build/regress --temp-config=$(CURDIR)/test/regress.conf --dbname=postgres
+REGRESS_OPTS = --temp-instance=$(CURDIR)/build/regress --temp-config=$(CURDIR)/test/regress.conf
+# The extension lives in pg_heal.database alone.
+override CONTRIB_TESTDB = postgres
 EXTRA_CLEAN = build
 
 # The library is loaded by every backend and has no function worth inlining.
-with_llvm = no
+override with_llvm = no
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(PGXS),)
 include $(PGXS)
-override with_llvm = no
 
 $(OBJS): src/pg_heal.h src/compat.h $(wildcard cpp_core/include/heal_core/*)
 $(shlib): $(CORE_LIB) src/exports.map

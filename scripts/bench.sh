@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # Overhead and speed, as docs/performance.md explains: ratios from interleaved
 # runs on one CPU, the control first; CPU time from the scheduler's accounting.
+#   scripts/bench.sh [throughput|executor|healer|graph|release]...   some parts only
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+parts=("$@")
+[ ${#parts[@]} -eq 0 ] && parts=(throughput executor healer graph release)
 
 install_packages
 make_work
@@ -60,6 +64,7 @@ report() { # what, figure, relation, limit
 	printf '%-62s %10s  %s %-8s %s\n' "$1" "$2" "$3" "$4" "$ok"
 	[ "$ok" = held ] || fail=1
 }
+wait_for_s() { read -r -t "$1" <> <(:) || true; }
 note() { printf '%-62s %10s\n' "$1" "$2"; }
 
 # ---- select throughput, pinned ----
@@ -72,98 +77,117 @@ tps() { # first, second
 		stop "$2"
 	done | median
 }
-note 'control: select TPS of a server over its twin' "$(tps a c)"
-report 'select TPS with pg_heal over without' "$(tps a b)" '>=' 0.99
+part_throughput() {
+	note 'control: select TPS of a server over its twin' "$(tps a c)"
+	report 'select TPS with pg_heal over without' "$(tps a b)" '>=' 0.99
+}
 
 # ---- in-backend cost ----
-for n in a b s; do start "$n" "$cpu"; done
-read -r base heal pgss < <(taskset -c "$cpu" "$work/overhead" exec "port=${port[a]}" "port=${port[b]}" "port=${port[s]}" 200)
-note 'executor cycle without, us' "$base"
-note 'pg_stat_statements adds, us' "$pgss"
-report 'pg_heal adds per executor cycle, us' "$heal" '<=' 0.15
-report 'pg_heal over pg_stat_statements' "$(awk -v a="$heal" -v b="$pgss" 'BEGIN {printf "%.2f", (b > 0 ? a / b : 9)}')" '<=' 0.5
-for n in a s; do stop "$n"; done
-stop b
-start b
+part_executor() {
+	local base heal pgss n
+	for n in a b s; do start "$n" "$cpu"; done
+	read -r base heal pgss < <(taskset -c "$cpu" "$work/overhead" exec "port=${port[a]}" "port=${port[b]}" "port=${port[s]}" 200)
+	note 'executor cycle without, us' "$base"
+	note 'pg_stat_statements adds, us' "$pgss"
+	report 'pg_heal adds per executor cycle, us' "$heal" '<=' 0.15
+	report 'pg_heal over pg_stat_statements' "$(awk -v a="$heal" -v b="$pgss" 'BEGIN {printf "%.2f", (b > 0 ? a / b : 9)}')" '<=' 0.5
+	for n in a b s; do stop "$n"; done
+}
 
 # ---- the healer's own cost ----
 healer() { sql b -c "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_heal healer'"; }
-until pid=$(healer) && [ -n "$pid" ]; do :; done
+start_healer() {
+	start b
+	until pid=$(healer) && [ -n "$pid" ] && [ "$(ticks)" ]; do :; done
+}
 cpu_ns() { awk '{print $1}' "/proc/$1/schedstat"; }
 ticks() { sql b -c "SELECT extract(epoch FROM max(observed_at)) FROM heal_metrics"; }
 parts_us() { sql b -c "SELECT coalesce(sum(cpu_ms), 0) FROM heal_overhead WHERE part IN ('inspectors', 'actions')"; }
 
-sql b -c "DO \$\$BEGIN FOR i IN 1..1000 LOOP EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY)', i); END LOOP; END\$\$"
-mkfifo "$work/idle"
-"$bindir/pgbench" -n -p "${port[b]}" -c 100 -j 1 -T 900 -R 1 -f <(echo 'SELECT 1;') >/dev/null 2>&1 &
-idle_clients=$!
-until [ "$(sql b -c "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'")" -ge 100 ]; do :; done
-wait_for_s() { read -r -t "$1" <> <(:) || true; }
-wait_for_s 5
-before=$(cpu_ns "$pid") parts=$(parts_us)
-wait_for_s "$idle_s"
-after=$(cpu_ns "$pid") parts_after=$(parts_us)
-report 'healer CPU at 1 s, 100 connections, 1,000 tables, ms per minute' \
-	"$(awk -v a="$before" -v b="$after" -v s="$idle_s" 'BEGIN {printf "%.1f", (b - a) / 1e6 * 60 / s}')" '<=' 60
-note 'inspectors and actions in the same time, ms per minute' \
-	"$(awk -v a="$parts" -v b="$parts_after" -v s="$idle_s" 'BEGIN {printf "%.1f", (b - a) * 60 / s}')"
-kill "$idle_clients"
-wait "$idle_clients" 2>/dev/null || true
+part_healer() {
+	local pid before after parts parts_after idle_clients waiting others t0 t1
+	start_healer
+	sql b -c "DO \$\$BEGIN FOR i IN 1..1000 LOOP EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY)', i); END LOOP; END\$\$"
+	mkfifo "$work/idle"
+	"$bindir/pgbench" -n -p "${port[b]}" -c 100 -j 1 -T 900 -R 1 -f <(echo 'SELECT 1;') >/dev/null 2>&1 &
+	idle_clients=$!
+	until [ "$(sql b -c "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'")" -ge 100 ]; do :; done
+	wait_for_s 5
+	before=$(cpu_ns "$pid") parts=$(parts_us)
+	wait_for_s "$idle_s"
+	after=$(cpu_ns "$pid") parts_after=$(parts_us)
+	report 'healer CPU at 1 s, 100 connections, 1,000 tables, ms per minute' \
+		"$(awk -v a="$before" -v b="$after" -v s="$idle_s" 'BEGIN {printf "%.1f", (b - a) / 1e6 * 60 / s}')" '<=' 60
+	note 'inspectors and actions in the same time, ms per minute' \
+		"$(awk -v a="$parts" -v b="$parts_after" -v s="$idle_s" 'BEGIN {printf "%.1f", (b - a) * 60 / s}')"
+	kill "$idle_clients"
+	wait "$idle_clients" 2>/dev/null || true
 
-# one tick, 50 of 100 sessions waiting
-sql b -c 'ALTER SYSTEM SET pg_heal.mode = observe' -c 'SELECT pg_reload_conf()' >/dev/null
-mkfifo "$work/holder"
-"$bindir/psql" -XAtq -p "${port[b]}" <"$work/holder" >/dev/null 2>&1 &
-exec 9>"$work/holder"
-echo 'BEGIN; UPDATE pgbench_branches SET bbalance = 0 WHERE bid = 1;' >&9
-wait_for_s 1
-"$bindir/pgbench" -n -p "${port[b]}" -c 50 -j 1 -T 600 -f <(echo 'UPDATE pgbench_branches SET bbalance = 1 WHERE bid = 1;') >/dev/null 2>&1 &
-waiting=$!
-"$bindir/pgbench" -n -p "${port[b]}" -c 50 -j 1 -T 600 -R 1 -f <(echo 'SELECT 1;') >/dev/null 2>&1 &
-others=$!
-until [ "$(sql b -c "SELECT count(*) FROM pg_locks WHERE NOT granted")" -ge 50 ]; do :; done
-wait_for_s 5
-t0=$(ticks) before=$(cpu_ns "$pid")
-wait_for_s 20
-t1=$(ticks) after=$(cpu_ns "$pid")
-report 'one tick, 100 sessions of which 50 wait, ms CPU (all looks included)' \
-	"$(awk -v a="$before" -v b="$after" -v s="$t0" -v t="$t1" 'BEGIN {printf "%.3f", (b - a) / 1e6 / (t - s)}')" '<=' 1
-kill "$waiting" "$others"
-echo 'ROLLBACK;' >&9
+	# one tick, 50 of 100 sessions waiting
+	sql b -c 'ALTER SYSTEM SET pg_heal.mode = observe' -c 'SELECT pg_reload_conf()' >/dev/null
+	mkfifo "$work/holder"
+	"$bindir/psql" -XAtq -p "${port[b]}" <"$work/holder" >/dev/null 2>&1 &
+	exec 9>"$work/holder"
+	echo 'BEGIN; UPDATE pgbench_branches SET bbalance = 0 WHERE bid = 1;' >&9
+	wait_for_s 1
+	"$bindir/pgbench" -n -p "${port[b]}" -c 50 -j 1 -T 600 -f <(echo 'UPDATE pgbench_branches SET bbalance = 1 WHERE bid = 1;') >/dev/null 2>&1 &
+	waiting=$!
+	"$bindir/pgbench" -n -p "${port[b]}" -c 50 -j 1 -T 600 -R 1 -f <(echo 'SELECT 1;') >/dev/null 2>&1 &
+	others=$!
+	until [ "$(sql b -c "SELECT count(*) FROM pg_locks WHERE NOT granted")" -ge 50 ]; do :; done
+	wait_for_s 5
+	t0=$(ticks) before=$(cpu_ns "$pid")
+	wait_for_s 20
+	t1=$(ticks) after=$(cpu_ns "$pid")
+	report 'one tick, 100 sessions of which 50 wait, ms CPU (all looks included)' \
+		"$(awk -v a="$before" -v b="$after" -v s="$t0" -v t="$t1" 'BEGIN {printf "%.3f", (b - a) / 1e6 / (t - s)}')" '<=' 1
+	kill "$waiting" "$others"
+	echo 'ROLLBACK;' >&9
 
-report 'anonymous memory of the healer, MiB' \
-	"$(awk '/^Anonymous:/ {printf "%.1f", $2 / 1024}' "/proc/$pid/smaps_rollup")" '<=' 16
+	report 'anonymous memory of the healer, MiB' \
+		"$(awk '/^Anonymous:/ {printf "%.1f", $2 / 1024}' "/proc/$pid/smaps_rollup")" '<=' 16
+	exec 9>&-
+	stop b
+}
 
 # ---- blocking graph ----
-
-
 micro() { "$root/build/core/bin/heal-bench-micro" --benchmark_filter="$1" --benchmark_format=csv 2>/dev/null | awk -F, -v n="\"$1\"" '$1 == n {print $3}'; }
-g100=$(micro BM_WaitGraph/100) g300=$(micro BM_WaitGraph/300)
-report 'blocking graph of 300 waiters, ms' "$(awk -v x="$g300" 'BEGIN {printf "%.4f", x / 1e6}')" '<=' 0.3
-report 'blocking graph, time at 300 over time at 100' "$(awk -v a="$g100" -v b="$g300" 'BEGIN {printf "%.2f", b / a}')" '<=' 4
+part_graph() {
+	local g100 g300
+	g100=$(micro BM_WaitGraph/100) g300=$(micro BM_WaitGraph/300)
+	report 'blocking graph of 300 waiters, ms' "$(awk -v x="$g300" 'BEGIN {printf "%.4f", x / 1e6}')" '<=' 0.3
+	report 'blocking graph, time at 300 over time at 100' "$(awk -v a="$g100" -v b="$g300" 'BEGIN {printf "%.2f", b / a}')" '<=' 4
+}
 
 # ---- decision to locks released ----
-sql b -c 'ALTER SYSTEM SET pg_heal.mode = auto' -c "SELECT pg_reload_conf()" \
-	-c "SELECT heal_set_threshold('idle_in_transaction_blocker', 'idle_s', 0.2), heal_set_threshold('idle_in_transaction_blocker', 'wait_s', 0.2)" \
-	-c "CREATE ROLE app LOGIN" -c 'CREATE TABLE held (id int, v int)' -c 'INSERT INTO held SELECT i, 0 FROM generate_series(1, 100) i' \
-	-c 'GRANT ALL ON held TO app' -c 'CREATE TABLE released (id int, at timestamptz)' -c 'GRANT ALL ON released TO app' >/dev/null
-rounds=${PG_HEAL_BENCH_ROUNDS:-20}
-for i in $(seq "$rounds"); do
-	mkfifo "$work/h$i"
-	PGUSER=app "$bindir/psql" -XAtq -p "${port[b]}" <"$work/h$i" >/dev/null 2>&1 &
-	exec 8>"$work/h$i"
-	echo "BEGIN; UPDATE held SET v = 1 WHERE id = $i;" >&8
-	until [ "$(sql b -c "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND state = 'idle in transaction'")" = 1 ]; do :; done
-	PGUSER=app timeout 30 "$bindir/psql" -XAtq -p "${port[b]}" -c "WITH u AS (UPDATE held SET v = 2 WHERE id = $i RETURNING clock_timestamp() AS at) INSERT INTO released SELECT $i, at FROM u" || true
-	exec 8>&-
-done
-latency=$(sql b -c "SELECT round((extract(epoch FROM percentile_cont(0.95) WITHIN GROUP (ORDER BY r.at - a.started_at)) * 1000)::numeric, 2)
-	FROM (SELECT at, row_number() OVER (ORDER BY at) n FROM released) r
-	JOIN (SELECT started_at, row_number() OVER (ORDER BY started_at) n FROM heal_history WHERE remedy = 'terminate_idle_blocker') a USING (n)")
-n=$(sql b -c 'SELECT count(*) FROM released')
-note 'rounds healed for the next figure' "$n of $rounds"
-report 'decision to locks released, 95th percentile, ms' "${latency:-9999}" '<=' 3
-sql b -F ' ' -c "SELECT 'P01 detected after ms, median and largest: ' || round((percentile_cont(0.5) WITHIN GROUP (ORDER BY detected_after_ms))::numeric)
-	|| ' ' || round(max(detected_after_ms)::numeric) || '; recovery ms: ' || round((percentile_cont(0.5) WITHIN GROUP (ORDER BY recovery_ms))::numeric) || ' ' || round(max(recovery_ms)::numeric)
-	FROM heal_incidents WHERE failure_type = 'idle_in_transaction_blocker'"
+part_release() {
+	local pid rounds i latency n
+	start_healer
+	sql b -c 'ALTER SYSTEM SET pg_heal.mode = auto' -c "SELECT pg_reload_conf()" \
+		-c "SELECT heal_set_threshold('idle_in_transaction_blocker', 'idle_s', 0.2), heal_set_threshold('idle_in_transaction_blocker', 'wait_s', 0.2)" \
+		-c "CREATE ROLE app LOGIN" -c 'CREATE TABLE held (id int, v int)' -c 'INSERT INTO held SELECT i, 0 FROM generate_series(1, 100) i' \
+		-c 'GRANT ALL ON held TO app' -c 'CREATE TABLE released (id int, at timestamptz)' -c 'GRANT ALL ON released TO app' >/dev/null
+	rounds=25 # the budget of signals is 30 per minute
+	for i in $(seq "$rounds"); do
+		mkfifo "$work/h$i"
+		PGUSER=app "$bindir/psql" -XAtq -p "${port[b]}" <"$work/h$i" >/dev/null 2>&1 &
+		exec 8>"$work/h$i"
+		echo "BEGIN; UPDATE held SET v = 1 WHERE id = $i;" >&8
+		until [ "$(sql b -c "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND state = 'idle in transaction'")" = 1 ]; do :; done
+		PGUSER=app timeout 30 "$bindir/psql" -XAtq -p "${port[b]}" -c "WITH u AS (UPDATE held SET v = 2 WHERE id = $i RETURNING clock_timestamp() AS at) INSERT INTO released SELECT $i, at FROM u" || true
+		exec 8>&-
+	done
+	latency=$(sql b -c "SELECT round((extract(epoch FROM percentile_cont(0.95) WITHIN GROUP (ORDER BY r.at - a.started_at)) * 1000)::numeric, 2)
+		FROM (SELECT at, row_number() OVER (ORDER BY at) n FROM released) r
+		JOIN (SELECT started_at, row_number() OVER (ORDER BY started_at) n FROM heal_history WHERE remedy = 'terminate_idle_blocker') a USING (n)")
+	n=$(sql b -c 'SELECT count(*) FROM released')
+	note 'rounds healed for the next figure' "$n of $rounds"
+	report 'decision to locks released, 95th percentile, ms' "${latency:-9999}" '<=' 3
+	sql b -F ' ' -c "SELECT 'P01 detected after ms, median and largest: ' || round((percentile_cont(0.5) WITHIN GROUP (ORDER BY detected_after_ms))::numeric)
+		|| ' ' || round(max(detected_after_ms)::numeric) || '; recovery ms: ' || round((percentile_cont(0.5) WITHIN GROUP (ORDER BY recovery_ms))::numeric) || ' ' || round(max(recovery_ms)::numeric)
+		FROM heal_incidents WHERE failure_type = 'idle_in_transaction_blocker'"
+	stop b
+}
+
+for p in "${parts[@]}"; do "part_$p"; done
 exit $fail

@@ -56,6 +56,13 @@
 /* Looks that others can provoke are at least this far apart. */
 #define LOOK_SPACING_US (50 * 1000)
 
+/*
+ * After signals the CPU is left to those who got them: the scheduler likes to
+ * put a process that was woken on the CPU of the one that woke it, and there it
+ * would keep its locks until our tables are written.
+ */
+#define SIGNALLED_NAP_US 1000
+
 /* Steps in a row because a command was carried out on the spot. */
 #define MAX_STEPS_IN_A_ROW 8
 
@@ -887,6 +894,22 @@ carry_out(const hc_command *command)
 		outcome_urgent = true;
 }
 
+static void
+carry_out_all(const hc_decisions *decisions)
+{
+	bool		signalled = false;
+
+	for (uint32 i = 0; i < decisions->n_commands; i++)
+	{
+		const hc_command *command = &decisions->commands[i];
+
+		carry_out(command);
+		signalled |= command->kind == HC_CMD_CANCEL || command->kind == HC_CMD_TERMINATE;
+	}
+	if (signalled)
+		pg_usleep(SIGNALLED_NAP_US);
+}
+
 /* Make the records durable and hand them to the store. */
 static void
 keep_records(const hc_record *records, uint32 n)
@@ -1140,8 +1163,7 @@ step(bool full)
 
 	forget_outcomes();
 	keep_records(decisions->records, decisions->n_records);
-	for (uint32 i = 0; i < decisions->n_commands; i++)
-		carry_out(&decisions->commands[i]);
+	carry_out_all(decisions);
 	pause_follow(decisions->paused != 0, &tick->obs);
 	schedule_look(decisions->look_again_us);
 	publish_decisions(decisions);
