@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Overhead and speed, as docs/performance.md explains: ratios from interleaved
 # runs on one CPU, the control first; CPU time from the scheduler's accounting.
-#   scripts/bench.sh [throughput|executor|healer|graph|release]...   some parts only
+#   scripts/bench.sh [throughput|executor|healer|graph|release|recovery]...   some parts only
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 parts=("$@")
-[ ${#parts[@]} -eq 0 ] && parts=(throughput executor healer graph release)
+[ ${#parts[@]} -eq 0 ] && parts=(throughput executor healer graph release recovery)
 
 install_packages
 make_work
 build_and_stage
-restarts=${PG_HEAL_BENCH_RESTARTS:-5}
-pairs=${PG_HEAL_BENCH_PAIRS:-1500}
+restarts=${PG_HEAL_BENCH_RESTARTS:-30}
+pairs=${PG_HEAL_BENCH_PAIRS:-400}
 idle_s=${PG_HEAL_BENCH_IDLE_S:-60}
 gcc -O2 -I"$(pg_config --includedir)" "$root/test/bench/overhead.c" -o "$work/overhead" -L"$(pg_config --libdir)" -lpq -lm
 export PGHOST=$work PGUSER=postgres PGDATABASE=postgres
@@ -34,7 +34,7 @@ make_cluster() {
 	as_db_user "$bindir/initdb" -D "$work/$1" -U postgres -A trust --no-sync >/dev/null
 	{
 		printf "port = %s\nunix_socket_directories = '%s'\nlisten_addresses = ''\n" "${port[$1]}" "$work"
-		printf 'fsync = off\nmax_connections = 400\nautovacuum = off\nshared_buffers = 256MB\nmax_worker_processes = 16\n'
+		printf 'fsync = off\nmax_connections = 400\nautovacuum = off\nlog_line_prefix = \x27%%n \x27\nshared_buffers = 256MB\nmax_worker_processes = 16\n'
 		case $1 in
 		b)
 			staged_settings
@@ -183,9 +183,76 @@ part_release() {
 	n=$(sql b -c 'SELECT count(*) FROM released')
 	note 'rounds healed for the next figure' "$n of $rounds"
 	report 'decision to locks released, 95th percentile, ms' "${latency:-9999}" '<=' 3
-	sql b -F ' ' -c "SELECT 'P01 detected after ms, median and largest: ' || round((percentile_cont(0.5) WITHIN GROUP (ORDER BY detected_after_ms))::numeric)
-		|| ' ' || round(max(detected_after_ms)::numeric) || '; recovery ms: ' || round((percentile_cont(0.5) WITHIN GROUP (ORDER BY recovery_ms))::numeric) || ' ' || round(max(recovery_ms)::numeric)
-		FROM heal_incidents WHERE failure_type = 'idle_in_transaction_blocker'"
+	report 'P01: lock wait in the log to incident open, largest, ms' "$(hook_to_incident 'still waiting for' idle_in_transaction_blocker)" '<=' 100
+	report_recovery P01 idle_in_transaction_blocker
+	stop b
+}
+
+# ---- time to heal ----
+# From the log line a hook saw to the incident, each line with the incident after it.
+hook_to_incident() { # text of the line, failure
+	{
+		# The log has whole milliseconds, the incident may be of the same one.
+		grep -F "$1" "$work/b.log" | awk '{printf "%.4f line\n", $1 - 0.001}'
+		sql b -F ' ' -c "SELECT round(extract(epoch FROM opened_at), 4), 'incident' FROM heal_incidents WHERE failure_type = '$2'"
+	} | sort -n | awk '$2 == "line" && ! t {t = $1} $2 == "incident" && t {d = ($1 - t) * 1000 - 1; if (d > most) most = d; n++; t = 0}
+		END {if (n) printf "%.1f", most; else print 9999}'
+}
+report_recovery() { # P01, failure
+	report "$1: definition holds to incident open, largest, ms" \
+		"$(sql b -c "SELECT coalesce(round(max(detected_after_ms)::numeric, 1), 99999) FROM heal_incidents WHERE failure_type = '$2'")" '<=' 1000
+	report "$1: incident open to verified, largest, ms" \
+		"$(sql b -c "SELECT coalesce(round(max(recovery_ms)::numeric, 1), 99999) FROM heal_incidents WHERE failure_type = '$2' AND outcome = 'healed'")" '<=' 3000
+}
+# A psql session that reads statements from a descriptor, which is left in session.
+open_session() { # role
+	local fifo
+	fifo=$work/session.$((++sessions))
+	mkfifo "$fifo"
+	PGUSER=$1 "$bindir/psql" -XAtq -p "${port[b]}" <"$fifo" >/dev/null 2>&1 &
+	exec {session}>"$fifo"
+}
+sessions=0
+await() { # condition
+	local deadline=$((SECONDS + 60))
+	until [ "$(sql b -c "SELECT $1")" = t ] || [ $SECONDS -ge $deadline ]; do wait_for_s 0.02; done
+}
+incidents_over() { await "(SELECT count(*) FROM heal_incidents WHERE failure_type = '$1' AND resolved_at IS NOT NULL) >= $2"; }
+
+part_recovery() {
+	local pid i session reader rounds=5
+	echo 'max_connections = 60' | as_db_user tee -a "$work/b/postgresql.conf" >/dev/null
+	start_healer
+	sql b -c "SELECT heal_set_threshold('ddl_lock_queue', 'wait_s', 0.2), heal_set_threshold('ddl_lock_queue', 'queue', 1), heal_set_threshold('connection_exhaustion', 'quiet_s', 0.2),
+			heal_set_threshold('connection_exhaustion', 'leak_idle_s', 0.2), heal_set_threshold('connection_exhaustion', 'used', 1)" \
+		-c 'CREATE ROLE busy LOGIN; CREATE ROLE leaky LOGIN; CREATE ROLE deployer LOGIN; GRANT ALL ON SCHEMA public TO deployer' >/dev/null
+
+	# P02: a reader, a deploy behind it, another reader behind the deploy; each time another table
+	for i in $(seq $rounds); do
+		PGUSER=deployer sql b -c "CREATE TABLE queue$i (id int); GRANT ALL ON queue$i TO busy"
+		open_session busy
+		reader=$session
+		echo "BEGIN; SELECT count(*) FROM queue$i; SELECT count(*) FROM generate_series(1, 400000000);" >&"$reader"
+		await "EXISTS (SELECT FROM pg_locks WHERE relation = 'queue$i'::regclass AND granted)"
+		PGUSER=deployer "$bindir/psql" -XAtq -p "${port[b]}" -c "ALTER TABLE queue$i ADD COLUMN note text" >/dev/null 2>&1 &
+		await "EXISTS (SELECT FROM pg_locks WHERE relation = 'queue$i'::regclass AND NOT granted)"
+		PGUSER=busy "$bindir/psql" -XAtq -p "${port[b]}" -c "SELECT count(*) FROM queue$i" >/dev/null 2>&1
+		incidents_over ddl_lock_queue "$i"
+		sql b -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'busy'" >/dev/null
+		await "NOT EXISTS (SELECT FROM pg_stat_activity WHERE usename = 'busy')"
+		exec {reader}>&-
+	done
+	report_recovery P02 ddl_lock_queue
+
+	# R04: idle sessions of one role take every slot, and one more client is refused
+	wait_for_s 10 # with the usual number of sessions
+	for i in $(seq 60); do
+		PGUSER=busy "$bindir/psql" -XAtq -p "${port[b]}" -c '' >/dev/null 2>&1 || break
+		open_session leaky
+	done
+	incidents_over connection_exhaustion 1
+	report 'R04: 53300 in the log to incident open, ms' "$(hook_to_incident 'connection slots are reserved' connection_exhaustion)" '<=' 100
+	report_recovery R04 connection_exhaustion
 	stop b
 }
 

@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include "executor/executor.h"
-#include "portability/instr_time.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
 #include "utils/wait_event.h"
@@ -86,17 +85,6 @@ compat_wait_event(uint32 *cache, const char *name)
 	(void) cache;
 	(void) name;
 	return PG_WAIT_EXTENSION;
-#endif
-}
-
-/* Nanoseconds; INSTR_TIME_GET_NANOSEC exists from 16. */
-static inline uint64
-compat_instr_nanoseconds(instr_time t)
-{
-#if PG_VERSION_NUM >= 160000
-	return (uint64) INSTR_TIME_GET_NANOSEC(t);
-#else
-	return (uint64) (INSTR_TIME_GET_DOUBLE(t) * 1000000000.0);
 #endif
 }
 

@@ -1030,6 +1030,7 @@ publish_use(void)
 	if (now >= next_memory_look)
 	{
 		memory_used = anonymous_memory();
+		hooks_check_ticks();
 		next_memory_look = now + MEMORY_LOOK_US;
 	}
 

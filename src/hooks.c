@@ -7,11 +7,11 @@
  * number, so there is neither lock nor contention; slots are never cleared and
  * the sum over them are the totals since server start. When a slot passes to a
  * backend of another database, what it counted for the former one moves to a
- * table of databases. Only statements a client sent are measured, with two clock
- * reads. A statement inside another one (functions, triggers, rules) must cost
- * next to nothing: while a top-level statement runs a pointer tells, and inside
- * DO and CALL, which do not go through the executor, the destination of the
- * rows does.
+ * table of databases. Only statements a client sent are measured, with two
+ * readings of the time (see ticks.h). A statement inside another one (functions,
+ * triggers, rules) must cost next to nothing: while a top-level statement runs a
+ * pointer tells, and inside DO and CALL, which do not go through the executor,
+ * the destination of the rows does.
  *
  * There is no PG_TRY on the way. A statement that fails never comes back to us;
  * the transaction or subtransaction it ran in is aborted, and that callback
@@ -45,7 +45,7 @@
 
 #include "compat.h"
 #include "pg_heal.h"
-
+#include "ticks.h"
 
 /* Refusals can be provoked from outside: at most one wake-up of a kind in this time. */
 #define REFUSAL_WAKE_INTERVAL_US (200 * INT64CONST(1000))
@@ -67,13 +67,16 @@ typedef enum Refusal
 /* Databases whose past statements are kept apart; later ones share the last. */
 #define EXEC_DATABASES 64
 
-/* Written by one backend at a time, read by anybody. */
+/*
+ * Written by one backend at a time, read by anybody. All that a short statement
+ * needs is in the first cache line; the calls are the sum of the buckets.
+ */
 typedef struct ExecSlot
 {
-	pg_atomic_uint64 calls;
-	pg_atomic_uint64 errors;
+	pg_atomic_uint64 rate;		/* TickRate; the healer may set it to 0 */
 	pg_atomic_uint64 time_ns;
 	pg_atomic_uint64 latency[HEAL_LATENCY_BUCKETS];
+	pg_atomic_uint64 errors;
 
 	/* under HookShared.mutex */
 	Oid			database;		/* of the present or latest backend */
@@ -117,7 +120,8 @@ static ClientAuthentication_hook_type prev_client_authentication = NULL;
 /* The top-level statement in the executor, if any. */
 static QueryDesc *running = NULL;
 static int	running_level = 0;	/* transaction nesting it started in */
-static instr_time running_since;
+static uint64 running_since;	/* ticks ... */
+static TickRate running_rate;	/* ... of this size */
 
 static ExecSlot *my_slot = NULL;
 static bool authentication_counted = false; /* this connection's failure */
@@ -144,10 +148,10 @@ hooks_shmem_size(void)
 }
 
 static void
-slot_initialize(ExecSlot *slot)
+slot_initialize(ExecSlot *slot, TickRate rate)
 {
 	memset(slot, 0, sizeof(ExecSlot));
-	pg_atomic_init_u64(&slot->calls, 0);
+	pg_atomic_init_u64(&slot->rate, rate);
 	pg_atomic_init_u64(&slot->errors, 0);
 	pg_atomic_init_u64(&slot->time_ns, 0);
 	for (int b = 0; b < HEAL_LATENCY_BUCKETS; b++)
@@ -158,6 +162,7 @@ void
 hooks_shmem_startup(bool found)
 {
 	bool		present;
+	TickRate	rate;
 
 	hook_shared = ShmemInitStruct("pg_heal hooks", sizeof(HookShared), &present);
 	exec_slots = ShmemInitStruct("pg_heal executor slots", slots_size(), &present);
@@ -168,9 +173,10 @@ hooks_shmem_startup(bool found)
 	for (int i = 0; i < REFUSALS; i++)
 		pg_atomic_init_u64(&hook_shared->last_refusal_wake[i], 0);
 	SpinLockInit(&hook_shared->mutex);
+	rate = ticks_calibrate();
 	hook_shared->n_slots = slot_count();
 	for (int i = 0; i < hook_shared->n_slots; i++)
-		slot_initialize(&exec_slots[i].slot);
+		slot_initialize(&exec_slots[i].slot, rate);
 }
 
 /*---- Wake-ups ----*/
@@ -222,14 +228,8 @@ latency_bucket(uint64 us)
 static void
 exec_record(bool failed)
 {
-	instr_time	elapsed;
-	uint64		ns;
+	uint64		ns = ticks_ns(running_rate, running_since, ticks_now(running_rate));
 
-	INSTR_TIME_SET_CURRENT(elapsed);
-	INSTR_TIME_SUBTRACT(elapsed, running_since);
-	ns = compat_instr_nanoseconds(elapsed);
-
-	slot_add(&my_slot->calls, 1);
 	slot_add(&my_slot->time_ns, ns);
 	slot_add(&my_slot->latency[latency_bucket(ns / 1000)], 1);
 	if (failed)
@@ -261,11 +261,21 @@ exec_database(Oid database)
 	return entry;
 }
 
+static uint64
+slot_calls(ExecSlot *slot)
+{
+	uint64		calls = 0;
+
+	for (int b = 0; b < HEAL_LATENCY_BUCKETS; b++)
+		calls += pg_atomic_read_u64(&slot->latency[b]);
+	return calls;
+}
+
 /* Make the slot this database's; once per backend, mostly with nothing to do. */
 static void
 slot_adopt(ExecSlot *slot, Oid database)
 {
-	uint64		calls = pg_atomic_read_u64(&slot->calls);
+	uint64		calls = slot_calls(slot);
 	uint64		errors = pg_atomic_read_u64(&slot->errors);
 	uint64		time_ns = pg_atomic_read_u64(&slot->time_ns);
 
@@ -375,7 +385,8 @@ heal_executor_run(COMPAT_EXECUTOR_RUN_ARGS)
 
 	running = query_desc;
 	running_level = GetCurrentTransactionNestLevel();
-	INSTR_TIME_SET_CURRENT(running_since);
+	running_rate = pg_atomic_read_u64(&my_slot->rate);
+	running_since = ticks_now(running_rate);
 
 	run_next(COMPAT_EXECUTOR_RUN_PASS);
 
@@ -431,6 +442,19 @@ exec_subxact_callback(SubXactEvent event, SubTransactionId my_subid,
 		exec_record(true);
 }
 
+/* Go back to the clock when the counter no longer agrees with it. */
+void
+hooks_check_ticks(void)
+{
+	if (hook_shared == NULL || pg_atomic_read_u64(&exec_slots[0].slot.rate) == 0 || !ticks_astray())
+		return;
+	for (int i = 0; i < hook_shared->n_slots; i++)
+		pg_atomic_write_u64(&exec_slots[i].slot.rate, 0);
+	ereport(LOG,
+			(errmsg("pg_heal measures statements by the system clock from now on"),
+			 errdetail("The time stamp counter does not agree with it any more.")));
+}
+
 void
 hooks_read_exec(HealExecTotals *totals)
 {
@@ -441,7 +465,7 @@ hooks_read_exec(HealExecTotals *totals)
 	for (int i = 0; i < hook_shared->n_slots; i++)
 	{
 		ExecSlot   *slot = &exec_slots[i].slot;
-		uint64		calls = pg_atomic_read_u64(&slot->calls);
+		uint64		calls = slot_calls(slot);
 
 		if (calls == 0)
 			continue;
@@ -480,7 +504,7 @@ hooks_read_exec_database(Oid database, HealExecTotals *totals)
 
 		if (slot->database != database)
 			continue;
-		totals->calls += pg_atomic_read_u64(&slot->calls) - slot->calls_before;
+		totals->calls += slot_calls(slot) - slot->calls_before;
 		totals->errors += pg_atomic_read_u64(&slot->errors) - slot->errors_before;
 		time_ns += pg_atomic_read_u64(&slot->time_ns) - slot->time_ns_before;
 	}

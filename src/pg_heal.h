@@ -252,6 +252,7 @@ extern Size hooks_shmem_size(void);
 extern void hooks_shmem_startup(bool found);
 extern void hooks_install(void);	/* from _PG_init */
 /* Totals over all backends since server start. */
+extern void hooks_check_ticks(void);	/* by the healer, now and then */
 extern void hooks_read_exec(HealExecTotals *totals);
 /* The same for one database; without the latency histogram. */
 extern void hooks_read_exec_database(Oid database, HealExecTotals *totals);
