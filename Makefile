@@ -38,7 +38,7 @@ PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(PGXS),)
 include $(PGXS)
 
-$(OBJS): src/pg_heal.h src/compat.h $(wildcard cpp_core/include/heal_core/*)
+$(OBJS): $(wildcard src/*.h) $(wildcard cpp_core/include/heal_core/*)
 $(shlib): $(CORE_LIB) src/exports.map
 endif
 

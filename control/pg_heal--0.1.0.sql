@@ -110,6 +110,8 @@ CREATE TABLE heal.snapshot_items (
     object text NOT NULL,
     name text NOT NULL,
     value text,                   -- before-image; NULL: did not exist
+    has_expected boolean NOT NULL, -- an action of pg_heal followed: drift can be told
+    expected text,                -- what that action made of it; NULL: does not exist
     restore_sql text NOT NULL,    -- brings the item to this image
     reset_sql text NOT NULL,      -- removes the item; '' where that is never done
     status text,                  -- of the last roll-back
@@ -898,6 +900,8 @@ BEGIN
             ('*', 'object', 'Role, table or index, quoted for SQL'),
             ('*', 'name', 'Name of the setting, option or limit'),
             ('snapshot_items', 'value', 'Before-image; NULL: it did not exist'),
+            ('*', 'has_expected', 'Whether an action of pg_heal followed, so that a later change by somebody else can be told'),
+            ('*', 'expected', 'What that action made of the item; NULL: it does not exist'),
             ('*', 'restore_sql', 'SQL that brings the item to its before-image'),
             ('*', 'reset_sql', 'SQL that removes the item; empty where that is never done'),
             ('*', 'status', 'Outcome of the last roll-back for this item'),

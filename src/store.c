@@ -45,6 +45,7 @@
 
 #define MAX_MEMORY_RECORDS 2000
 #define TRIM_BATCH 500
+#define TRIM_INTERVAL_MS (10 * 60 * 1000)
 
 /* The rate budgets look back an hour, the oscillation ledger 7 days. */
 #define ATTEMPTS_KEPT "interval '8 days'"
@@ -657,13 +658,15 @@ store_load(hc_record **records, bool *foreign, uint64 *applied)
 	MemoryContext cxt = CurrentMemoryContext;
 	uint32		n = 0;
 	uint64		seq = 0;
+	bool		known;
 
 	forget_everything();
 	*records = NULL;
-	*foreign = true;
+	*foreign = false;
 
 	begin_write();
-	if (!load_journal_state(foreign, &seq))
+	known = load_journal_state(foreign, &seq);
+	if (!known)
 	{
 		seq = journal_append(NULL, 0);
 		write_applied(seq);
@@ -671,7 +674,14 @@ store_load(hc_record **records, bool *foreign, uint64 *applied)
 	else if (*foreign)
 		seq = 0;
 	for (int kind = 0; kind < HC_T_COUNT; kind++)
+	{
+		uint32		before = n;
+
 		n = load_table(kind, records, n, cxt);
+		/* An operator may have left audit rows in tables just created. */
+		if (!known && kind != HC_T_AUDIT && n > before)
+			*foreign = true;
+	}
 	end_write();
 	MemoryContextSwitchTo(cxt);
 
@@ -869,7 +879,7 @@ trim_all(void)
 		 " DELETE FROM heal.snapshots WHERE snapshot_id IN (SELECT snapshot_id FROM old)", heal_history_size);
 }
 
-/* A bounded piece of retention; at most one a minute, one a tick while there is much to do. */
+/* A bounded piece of retention, and at once another while there is much to do. */
 void
 store_trim(void)
 {
@@ -885,5 +895,5 @@ store_trim(void)
 		FreeErrorData(error);
 		trimmed = 0;
 	}
-	next_trim = trimmed >= TRIM_BATCH ? 0 : TimestampTzPlusMilliseconds(now, Max(heal_inspect_interval, 60000));
+	next_trim = trimmed >= TRIM_BATCH ? 0 : TimestampTzPlusMilliseconds(now, TRIM_INTERVAL_MS);
 }

@@ -101,19 +101,6 @@ void Engine::StartAttempt(Case* c, const Candidate& candidate, const std::string
   Explain(c);
 }
 
-namespace {
-
-// What the action makes of the items it changes: kept beside the baseline, for
-// tables have no place for it and a restart must not take it for drift.
-Json ExpectedJson(const std::vector<ExpectedValue>& expected) {
-  Json list = Json::array();
-  for (const ExpectedValue& item : expected)
-    list.push_back({{"kind", item.kind}, {"name", item.name}, {"value", item.value ? Json(*item.value) : Json(nullptr)}});
-  return list;
-}
-
-}  // namespace
-
 // The before-image is known: write it down and act, in this one step.
 void Engine::Act(Case* c, std::vector<SnapshotItem> items) {
   Run& run = *c->run;
@@ -188,7 +175,6 @@ void Engine::IssueRound(Case* c) {
   }
   ledger_.Note(std::move(entry));
   c->baseline = ParseJson(BaselineJson(run.baseline), "baseline");
-  c->baseline["expected"] = ExpectedJson(candidate.expected);
   Audit("pg_heal", ActionName(candidate.kind), incident.subject, "started",
         {{"incident_id", incident.id},
          {"attempt_id", run.attempt_id},

@@ -11,21 +11,6 @@ namespace {
 
 constexpr const char* kLostText = "the worker ended while it ran; the outcome is not known";
 
-// What the action was to make of its items; empty when that is not known.
-std::vector<ExpectedValue> ReadExpected(const Json& baseline) {
-  std::vector<ExpectedValue> expected;
-  const Json* list = baseline.find("expected");
-  if (list == nullptr || !list->is_array()) return expected;
-  for (const Json& item : list->elements()) {
-    const Json *kind = item.find("kind"), *name = item.find("name"), *wanted = item.find("value");
-    if (kind == nullptr || name == nullptr || wanted == nullptr || !kind->is_string() || !name->is_string()) continue;
-    ExpectedValue value{kind->text(), name->text(), std::nullopt};
-    if (wanted->is_string()) value.value = wanted->text();
-    expected.push_back(std::move(value));
-  }
-  return expected;
-}
-
 }  // namespace
 
 void Engine::Restore(std::span<const hc_record> records, bool foreign) {
@@ -171,13 +156,6 @@ void Engine::ResumeAttempt(Case* c, Attempt* attempt) {
     FinishAttempt(c, "unverified", false, std::string(kLostText) + " and what it is judged by is lost");
     Escalate(c, "an attempt was cut short and cannot be judged any more");
     return;
-  }
-  const std::vector<ExpectedValue> expected = ReadExpected(c->baseline);
-  for (SnapshotItemRow* row : book_.ItemsOf(attempt->snapshot_id)) {
-    if (expected.empty()) break;
-    std::vector<SnapshotItem> item = {row->item};
-    SetExpected(expected, &item);
-    row->item = std::move(item.front());
   }
   if (attempt->state == AttemptState::kRollingBack) {
     if (RowOf(*c).state != IncidentState::kRollingBack) {

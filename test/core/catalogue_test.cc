@@ -107,5 +107,23 @@ TEST(Thresholds, CanBeChangedWithinTheirRange) {
   EXPECT_EQ(limits.Get("R04", "used"), 0.85);
 }
 
+TEST(Thresholds, ALimitThatClearsIsAtMostTheOneThatRaises) {
+  Thresholds limits;
+  EXPECT_EQ(limits.Get("connection_exhaustion", "clear"), 0.75);
+  ASSERT_TRUE(limits.Set("connection_exhaustion", "used", 0.5));
+  EXPECT_EQ(limits.Get("connection_exhaustion", "clear"), 0.5);
+  ASSERT_TRUE(limits.Set("connection_exhaustion", "clear", 0.4));
+  EXPECT_EQ(limits.Get("connection_exhaustion", "clear"), 0.4);
+  int pairs = 0;
+  for (const FailureDef& failure : Failures()) {
+    for (const ThresholdDef& limit : failure.thresholds) {
+      if (limit.raised_by == nullptr) continue;
+      ++pairs;
+      EXPECT_FALSE(std::isnan(limits.Get(failure.type, limit.raised_by))) << failure.type << " " << limit.name;
+    }
+  }
+  EXPECT_EQ(pairs, 7);
+}
+
 }  // namespace
 }  // namespace heal

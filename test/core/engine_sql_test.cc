@@ -256,5 +256,21 @@ TEST_F(SqlEngineTest, PauseInTheMiddleOfARollBack) {
   EXPECT_EQ(world().server().max_wal_size_mb, 1024);
 }
 
+TEST_F(SqlEngineTest, ARestartDoesNotForgetWhatAPersonChangedSince) {
+  CheckpointStorm(true);
+  for (int i = 0; i < 200 && shell_.State() != "resolved"; ++i) Tick();
+  ASSERT_EQ(shell_.State(), "resolved");
+  const int64_t id = shell_.Last(HC_T_SNAPSHOTS)["snapshot_id"];
+  shell_.Crash();
+  shell_.Step(10);
+  file_ = "3000MB";  // by hand
+  Answered answer = shell_.Answer(shell_.Ask(HC_REQ_ROLLBACK, id));
+  EXPECT_EQ(answer.json["status"], "partial") << answer.json.dump(1);
+  EXPECT_EQ(file_, "3000MB");
+  answer = shell_.Answer(shell_.Ask(HC_REQ_ROLLBACK, id, "", 1));
+  EXPECT_EQ(answer.json["status"], "success") << answer.json.dump(1);
+  EXPECT_EQ(file_, "");
+}
+
 }  // namespace
 }  // namespace heal

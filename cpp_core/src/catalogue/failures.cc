@@ -1,6 +1,7 @@
 #include "catalogue/failures.h"
 
 #include <array>
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 
@@ -16,7 +17,8 @@ constexpr ThresholdDef kIdleBlocker[] = {
     {"wait_s", "s", 10, 0, kDay, "Time the longest waiter must have been blocked by it"},
     {"clear_wait_s", "s", 0, 0, kDay,
      "Once raised, the failure lasts while a waiter has been blocked at least "
-     "this long"},
+     "this long",
+     "wait_s"},
 };
 
 constexpr ThresholdDef kDdlQueue[] = {
@@ -25,7 +27,8 @@ constexpr ThresholdDef kDdlQueue[] = {
     {"migration_grace_s", "s", 2, 0, kDay, "Additional waiting time granted to a declared migration"},
     {"clear_queue", "sessions", 1, 1, 10000,
      "Once raised, the failure lasts while at least this many sessions are "
-     "queued behind the request"},
+     "queued behind the request",
+     "queue"},
 };
 
 constexpr ThresholdDef kStaleStatistics[] = {
@@ -33,7 +36,8 @@ constexpr ThresholdDef kStaleStatistics[] = {
     {"share", "fraction", 0.1, 0, 1000,
      "Share of the live rows that must have changed since the last analyze"},
     {"clear_share", "fraction", 0.05, 0, 1000,
-     "Once raised, the failure lasts until the changed share falls to this"},
+     "Once raised, the failure lasts until the changed share falls to this",
+     "share"},
     {"samples", "inspections", 2, 1, 1000,
      "Consecutive inspections in which the changed rows did not shrink"},
     {"max_bytes", "bytes", 100 * kGiB, 0, 1e18, "Largest table that is analyzed automatically"},
@@ -43,7 +47,8 @@ constexpr ThresholdDef kCheckpointStorm[] = {
     {"requested_share", "fraction", 0.3, 0, 1,
      "Share of requested checkpoints among all checkpoints of the window"},
     {"clear_share", "fraction", 0.1, 0, 1,
-     "Once raised, the failure lasts until the requested share falls to this"},
+     "Once raised, the failure lasts until the requested share falls to this",
+     "requested_share"},
     {"window_s", "s", 900, 1, kDay, "Time over which checkpoints are counted"},
     {"min_requested", "checkpoints", 3, 1, 10000,
      "Requested checkpoints that must have happened in the window"},
@@ -60,9 +65,11 @@ constexpr ThresholdDef kVacuumStarved[] = {
     {"min_dead_rows", "rows", 10000, 0, kManyRows, "Dead rows below which a table is never starved"},
     {"samples", "inspections", 3, 2, 1000, "Consecutive inspections in which the dead rows must have risen"},
     {"clear_share", "fraction", 0.1, 0, 1000,
-     "Once raised, the failure lasts until the dead share falls to this"},
+     "Once raised, the failure lasts until the dead share falls to this",
+     "dead_share"},
     {"clear_rows", "rows", 500000, 0, kManyRows,
-     "Once raised, the failure lasts until the dead rows fall to this"},
+     "Once raised, the failure lasts until the dead rows fall to this",
+     "dead_rows"},
 };
 
 constexpr ThresholdDef kInvalidIndex[] = {
@@ -73,7 +80,8 @@ constexpr ThresholdDef kInvalidIndex[] = {
 
 constexpr ThresholdDef kConnectionExhaustion[] = {
     {"used", "fraction", 0.85, 0.01, 1, "Share of the connection slots of ordinary roles in use"},
-    {"clear", "fraction", 0.75, 0, 1, "Once raised, the failure lasts until the share in use falls to this"},
+    {"clear", "fraction", 0.75, 0, 1, "Once raised, the failure lasts until the share in use falls to this",
+     "used"},
     {"leak_share", "fraction", 0.3, 0, 1,
      "Share of the slots held by idle sessions of one role, application and "
      "address"},
@@ -187,7 +195,9 @@ void Thresholds::Reset() {
 double Thresholds::Get(std::string_view failure, std::string_view name) const {
   const ThresholdDef* def = nullptr;
   const ptrdiff_t position = Position(failure, name, &def);
-  return position < 0 ? std::nan("") : values_[static_cast<size_t>(position)];
+  if (position < 0) return std::nan("");
+  const double value = values_[static_cast<size_t>(position)];
+  return def->raised_by == nullptr ? value : std::min(value, Get(failure, def->raised_by));
 }
 
 bool Thresholds::Set(std::string_view failure, std::string_view name, double value) {

@@ -18,6 +18,7 @@ struct ThresholdDef {
   double lowest;         // Set() refuses what is outside
   double highest;
   const char* description;
+  const char* raised_by = nullptr;  // of a limit that clears: the one it never exceeds
 };
 
 struct FailureDef {
@@ -46,7 +47,9 @@ class Thresholds {
   Thresholds();
 
   // NaN for an unknown name: every comparison with it is false, so that a
-  // misspelt limit can keep a failure from matching, never make it match.
+  // misspelt limit can keep a failure from matching, never make it match. A
+  // limit that clears is at most the one that raises, or the failure would
+  // come and go with every look.
   double Get(std::string_view failure, std::string_view name) const;
 
   // False, and nothing changed, for an unknown name, a value that is not

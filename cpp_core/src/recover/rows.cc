@@ -215,6 +215,8 @@ std::string RowText(const SnapshotItemRow& row) {
                    {"object", item.object},
                    {"name", item.name},
                    {"value", item.value ? Json(*item.value) : Json(nullptr)},
+                   {"has_expected", item.has_expected},
+                   {"expected", item.has_expected && item.expected ? Json(*item.expected) : Json(nullptr)},
                    {"restore_sql", item.restore_sql},
                    {"reset_sql", item.reset_sql},
                    {"status", TextOrNull(row.status)},
@@ -352,6 +354,8 @@ SnapshotItemRow ParseSnapshotItem(std::string_view json) {
   row.item.object = in.Text("object");
   row.item.name = in.Text("name");
   if (!in.Null("value")) row.item.value = in.Text("value");
+  row.item.has_expected = in.Boolean("has_expected");
+  if (!in.Null("expected")) row.item.expected = in.Text("expected");
   row.item.restore_sql = in.Text("restore_sql");
   row.item.reset_sql = in.Text("reset_sql");
   row.status = in.OptionalText("status");

@@ -1,0 +1,35 @@
+# History is cut to its limits in bounded pieces; what is open or still needed stays.
+use strict;
+use warnings;
+use lib 'test/perl';
+use HealNode;
+use Test::More;
+
+my $node = heal_node('primary', mode => 'observe', conf => "pg_heal.history_max_events = 100\npg_heal.history_size = 10\n");
+setting_off();
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO heal.anomalies
+SELECT 1000 + i, now(), 'performance', 'sessions_active', 'sessions', 1, 5, 'zscore', 'spike', 0.5, NULL FROM generate_series(1, 1700) i;
+INSERT INTO heal.incidents (incident_id, component, failure_type, category, severity, subject, state, opened_at, attempts, resolved_at, outcome)
+SELECT 1000 + i, 'locks', 'ddl_lock_queue', 'performance', 'warning', 'x' || i,
+       CASE WHEN i = 1 THEN 'escalated' ELSE 'resolved' END, now() - interval '1 day', 0,
+       CASE WHEN i > 1 THEN now() - interval '1 day' END, CASE WHEN i > 1 THEN 'healed' END
+FROM generate_series(1, 60) i;
+SQL
+$node->append_conf('postgresql.conf', 'pg_heal.enabled = on');
+$node->reload;
+
+wait_value($node, 'SELECT count(*) FROM heal.anomalies', '100', 'anomalies are cut, batch after batch');
+is($node->safe_psql('postgres', 'SELECT min(anomaly_id) FROM heal.anomalies'), '2601', 'the oldest go first');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM heal.incidents WHERE incident_id >= 1000 AND resolved_at IS NOT NULL'), '10', 'incidents are cut');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM heal.incidents WHERE incident_id = 1001'), '1', 'an open one stays');
+log_ends_well($node);
+done_testing();
+
+sub setting_off
+{
+	$node->append_conf('postgresql.conf', 'pg_heal.enabled = off');
+	$node->reload;
+	wait_value($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_heal healer'", '0', 'the worker has stopped');
+	return;
+}
