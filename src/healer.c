@@ -27,21 +27,15 @@
 #include <malloc.h>
 #endif
 #include <math.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "access/xact.h"
-#include "common/file_perm.h"
 #include "libpq/pqsignal.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "port/pg_crc32c.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
-#include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
@@ -74,21 +68,7 @@
 #define ENGINE_STEADY_US (60 * INT64CONST(1000000))
 
 #define JOURNAL_RETRY_US (60 * INT64CONST(1000000))
-#define MEMORY_LOOK_US (10 * INT64CONST(1000000))
 #define COMPLAINT_US (60 * INT64CONST(1000000))
-
-/* Fixed size and written in place, so that pausing works on a full disk. */
-#define PAUSE_DIRECTORY "pg_heal"
-#define PAUSE_FILE PAUSE_DIRECTORY "/paused"
-#define PAUSE_MAGIC 0x50414548
-
-typedef struct PauseFile
-{
-	uint32		magic;
-	uint32		paused;
-	char		reason[HEAL_TEXT];
-	pg_crc32c	crc;			/* of all before */
-} PauseFile;
 
 /* Sources of an observation, each guarded by itself. */
 typedef enum Part
@@ -144,7 +124,6 @@ static uint32 max_outcomes = 0;
 static bool outcome_urgent = false;	/* a command was carried out on the spot */
 static bool inspection_wanted = false;	/* by the core, out of turn */
 
-static bool paused = false;
 static hc_server last_server;	/* of the last look that succeeded */
 
 static uint64 config_generation_seen = 0;
@@ -155,13 +134,10 @@ static int64 next_start = 0;
 static int64 next_tick = 0;
 static int64 next_look = -1;	/* -1: the core wants none */
 static int64 last_step = 0;
-static int64 next_memory_look = 0;
 static int64 last_complaint[PARTS];
 static int64 last_engine_failure = 0;
 static int engine_failures = 0;
 static int64 longest_tick = 0;
-static int64 cpu_published = 0;
-static int64 memory_used = 0;
 
 static int	waiters_seen = 0;	/* the most since the last tick that the core knows of */
 static int	waiters_before = 0; /* at the last cheap look */
@@ -299,111 +275,6 @@ settle_session(void)
 	set_option("jit", "off");
 }
 
-/*---- Pausing ----*/
-
-static pg_crc32c
-pause_crc(const PauseFile *file)
-{
-	pg_crc32c	crc;
-
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, file, offsetof(PauseFile, crc));
-	FIN_CRC32C(crc);
-	return crc;
-}
-
-/* One write of less than a sector: it is there as a whole or not at all. */
-static bool
-pause_write(bool on, const char *reason)
-{
-	PauseFile	file;
-	int			fd;
-	bool		ok;
-
-	memset(&file, 0, sizeof(file));
-	file.magic = PAUSE_MAGIC;
-	file.paused = on;
-	strlcpy(file.reason, reason, sizeof(file.reason));
-	file.crc = pause_crc(&file);
-
-	if (MakePGDirectory(PAUSE_DIRECTORY) < 0 && errno != EEXIST)
-		return false;
-	fd = BasicOpenFile(PAUSE_FILE, O_RDWR | O_CREAT | PG_BINARY);
-	if (fd < 0)
-		return false;
-	ok = pg_pwrite(fd, (const char *) &file, sizeof(file), 0) == sizeof(file) && pg_fsync(fd) == 0;
-	if (close(fd) != 0)
-		ok = false;
-	return ok;
-}
-
-static void
-publish_pause(bool on, const char *reason)
-{
-	paused = on;
-	LWLockAcquire(heal_shared->lock, LW_EXCLUSIVE);
-	heal_shared->paused = on;
-	strlcpy(heal_shared->pause_reason, reason, HEAL_TEXT);
-	LWLockRelease(heal_shared->lock);
-}
-
-/* A pause survives a restart; a file that cannot be understood counts as one. */
-static void
-pause_load(void)
-{
-	PauseFile	file;
-	int			fd = BasicOpenFile(PAUSE_FILE, O_RDONLY | PG_BINARY);
-	ssize_t		n;
-
-	if (fd < 0 && errno == ENOENT)
-	{
-		/* Take the space now, while there is some. */
-		if (!pause_write(false, ""))
-			ereport(WARNING,
-					(errcode_for_file_access(),
-					 errmsg("could not write file \"%s\": %m", PAUSE_FILE)));
-		publish_pause(false, "");
-		return;
-	}
-
-	memset(&file, 0, sizeof(file));
-	n = fd < 0 ? -1 : pg_pread(fd, (char *) &file, sizeof(file), 0);
-	if (fd >= 0)
-		close(fd);
-	if (n == sizeof(file) && file.magic == PAUSE_MAGIC && file.crc == pause_crc(&file))
-	{
-		publish_pause(file.paused != 0, file.reason);
-		return;
-	}
-	ereport(WARNING,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("could not read file \"%s\", and pg_heal is paused", PAUSE_FILE),
-			 errhint("Run heal_resume() to let pg_heal act again.")));
-	publish_pause(true, "the file that keeps the pause is damaged");
-}
-
-/* What heal_pause() or heal_resume() left behind; before it is answered. */
-static void
-pause_follow(bool on, const hc_observation *obs)
-{
-	const char *reason = "";
-	char		cut[HEAL_TEXT];
-
-	if (on == paused)
-		return;
-	for (uint32 i = 0; on && i < obs->n_requests; i++)
-		if (obs->requests[i].kind == HC_REQ_PAUSE)
-			reason = obs->requests[i].text;
-	strlcpy(cut, reason, pg_mbcliplen(reason, strlen(reason), sizeof(cut) - 1) + 1);
-
-	publish_pause(on, cut);
-	if (!pause_write(on, cut))
-		ereport(WARNING,
-				(errcode_for_file_access(),
-				 errmsg("could not write file \"%s\": %m", PAUSE_FILE),
-				 errdetail("After a restart pg_heal will %s.", on ? "not be paused any more" : "be paused again")));
-}
-
 /*---- Journal ----*/
 
 static void
@@ -448,14 +319,6 @@ retry_journal(void *arg)
 /*---- Engine ----*/
 
 static void
-publish_state(const char *state)
-{
-	LWLockAcquire(heal_shared->lock, LW_EXCLUSIVE);
-	strlcpy(heal_shared->healer_state, state, HEAL_TEXT);
-	LWLockRelease(heal_shared->lock);
-}
-
-static void
 forget_outcomes(void)
 {
 	MemoryContextReset(outcome_cxt);
@@ -477,10 +340,7 @@ drop_engine(const char *why)
 	forget_outcomes();
 	action_forget();
 	inspection_wanted = false;
-	LWLockAcquire(heal_shared->lock, LW_EXCLUSIVE);
-	heal_shared->n_components = 0;
-	heal_shared->last_tick_at = 0;
-	LWLockRelease(heal_shared->lock);
+	publish_nothing();
 }
 
 /* All records of the journal after seq, appended to those of the tables. */
@@ -778,7 +638,7 @@ fill_observation(Tick *tick)
 	hc_request *requests;
 
 	guc_fill_settings(&tick->settings);
-	tick->settings.paused = paused;
+	tick->settings.paused = pause_is_on();
 	/* What cannot be written down first is not done. */
 	if (!journal_usable)
 		tick->settings.mode = HC_MODE_OBSERVE;
@@ -848,7 +708,7 @@ take_finished_jobs(void)
 		job_release(job);
 	}
 	/* There may be a worker now for what found none. */
-	while (action_retry(paused, &outcome))
+	while (action_retry(pause_is_on(), &outcome))
 		add_outcome(&outcome);
 }
 
@@ -947,121 +807,18 @@ write_log(const hc_log_line *lines, uint32 n)
 				(errmsg_internal("%s", lines[i].text)));
 }
 
-/*---- Publishing ----*/
-
-static void
-copy_component(HealComponentSlot *slot, const hc_component_status *status)
-{
-	strlcpy(slot->component, status->component, sizeof(slot->component));
-	strlcpy(slot->state, status->state, sizeof(slot->state));
-	slot->since = status->since;
-	slot->open_incidents = status->open_incidents;
-	strlcpy(slot->worst_failure, status->worst_failure, sizeof(slot->worst_failure));
-	slot->last_recovery_at = status->last_recovery_at;
-	strlcpy(slot->detail, status->detail, sizeof(slot->detail));
-
-	/* What ails the healer itself the core does not know. */
-	if (strcmp(slot->component, "healer") != 0 || (journal_usable && tables_writable))
-		return;
-	if (strcmp(slot->state, "healthy") == 0)
-		strlcpy(slot->state, "degraded", sizeof(slot->state));
-	if (!journal_usable)
-		snprintf(slot->detail, sizeof(slot->detail), "observes only, has no journal: %s", journal_trouble);
-	else
-		strlcpy(slot->detail, "tables in schema heal cannot be written now; the journal keeps what is new", sizeof(slot->detail));
-}
-
-/* Heavyweight locks of this process, which should have none between ticks. */
-static int
-locks_held(void)
-{
-	int			n = 0;
-
-	for (int i = 0; i < NUM_LOCK_PARTITIONS; i++)
-	{
-#if PG_VERSION_NUM >= 160000
-		if (!dlist_is_empty(&MyProc->myProcLocks[i]))
-			n++;
-#else
-		if (!SHMQueueEmpty(&MyProc->myProcLocks[i]))
-			n++;
-#endif
-	}
-	return n;
-}
-
-static int64
-cpu_us(void)
-{
-	struct rusage use;
-
-	if (getrusage(RUSAGE_SELF, &use) != 0)
-		return 0;
-	return (use.ru_utime.tv_sec + use.ru_stime.tv_sec) * INT64CONST(1000000) +
-		use.ru_utime.tv_usec + use.ru_stime.tv_usec;
-}
-
-/* Anonymous memory: what is resident less what is shared with others. */
-static int64
-anonymous_memory(void)
-{
-	char		text[128];
-	unsigned long long resident,
-				shared;
-	int			fd = open("/proc/self/statm", O_RDONLY);
-	ssize_t		n;
-
-	if (fd < 0)
-		return MemoryContextMemAllocated(TopMemoryContext, true);
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	if (sscanf(text, "%*u %llu %llu", &resident, &shared) != 2 || shared > resident)
-		return 0;
-	return (int64) (resident - shared) * sysconf(_SC_PAGESIZE);
-}
-
-static void
-publish_use(void)
-{
-	HealPartUse *use = &heal_shared->parts[HEAL_PART_HEALER];
-	int64		cpu = cpu_us();
-	int64		now = monotonic_us();
-
-	if (now >= next_memory_look)
-	{
-		memory_used = anonymous_memory();
-		hooks_check_ticks();
-		next_memory_look = now + MEMORY_LOOK_US;
-	}
-
-	LWLockAcquire(heal_shared->lock, LW_EXCLUSIVE);
-	/* Former healers of this server count too. */
-	use->cpu_us += cpu - cpu_published;
-	use->memory_bytes = memory_used;
-	use->disk_bytes = journal_bytes();
-	use->longest_tick_us = Max(use->longest_tick_us, longest_tick);
-	use->locks_held = locks_held();
-	LWLockRelease(heal_shared->lock);
-	cpu_published = cpu;
-}
-
-static void
-publish_decisions(const hc_decisions *decisions)
-{
-	LWLockAcquire(heal_shared->lock, LW_EXCLUSIVE);
-	heal_shared->last_tick_at = GetCurrentTimestamp();
-	heal_shared->n_components = Min(decisions->n_components, HEAL_MAX_COMPONENTS);
-	for (int i = 0; i < heal_shared->n_components; i++)
-		copy_component(&heal_shared->components[i], &decisions->components[i]);
-	if (decisions->metrics != NULL)
-		memcpy(heal_shared->metrics, decisions->metrics, sizeof(heal_shared->metrics));
-	LWLockRelease(heal_shared->lock);
-}
-
 /*---- One step ----*/
+
+/* What ails the healer itself, or NULL. */
+static const char *
+own_trouble(void)
+{
+	if (!journal_usable)
+		return psprintf("observes only, has no journal: %s", journal_trouble);
+	if (!tables_writable)
+		return "tables in schema heal cannot be written now; the journal keeps what is new";
+	return NULL;
+}
 
 typedef struct EngineRun
 {
@@ -1170,7 +927,7 @@ step(bool full)
 	carry_out_all(decisions);
 	pause_follow(decisions->paused != 0, &tick->obs);
 	schedule_look(decisions->look_again_us);
-	publish_decisions(decisions);
+	publish_decisions(decisions, own_trouble());
 
 	/* Tables first: who was answered finds what he asked for there. */
 	tables_writable = store_flush();
@@ -1279,7 +1036,7 @@ after_tick(void)
 		(void) guarded(PART_ENGINE, retry_journal, NULL);
 	store_trim();
 	pgstat_report_stat(false);
-	publish_use();
+	publish_use(longest_tick);
 }
 
 /* Do what is due. */

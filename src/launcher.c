@@ -204,15 +204,6 @@ launcher_quit(SIGNAL_ARGS)
 
 /*---- Published state ----*/
 
-/* What heal_status shows when there is no healer; "" when there is. */
-static void
-publish_state(const char *text)
-{
-	LWLockAcquire(heal_shared->lock, LW_EXCLUSIVE);
-	strlcpy(heal_shared->healer_state, text, HEAL_TEXT);
-	LWLockRelease(heal_shared->lock);
-}
-
 static void
 publish_no_healer(void)
 {
@@ -236,7 +227,7 @@ publish_launcher(void)
 
 /* What the launcher itself costs. */
 static void
-publish_use(void)
+publish_launcher_use(void)
 {
 	struct rusage use;
 	int64		cpu_us;
@@ -546,7 +537,7 @@ launcher_step(void)
 	else if (now >= healer.next_start)
 		start_healer(now);
 
-	publish_use();
+	publish_launcher_use();
 }
 
 /* Time until the next step is due without being woken, -1 none. */

@@ -266,6 +266,19 @@ extern void launcher_register(void);
 extern PGDLLEXPORT void heal_launcher_main(Datum arg);
 extern PGDLLEXPORT void heal_healer_main(Datum arg);
 
+/* ---- pause.c ---- */
+
+extern void pause_load(void);
+extern bool pause_is_on(void);
+extern void pause_follow(bool on, const hc_observation *obs);
+
+/* ---- publish.c ---- */
+
+extern void publish_state(const char *state);
+extern void publish_nothing(void);
+extern void publish_decisions(const hc_decisions *decisions, const char *trouble);
+extern void publish_use(int64 longest_tick_us);
+
 /* ---- collect_*.c: one source each; arrays palloc'd in CurrentMemoryContext ----
  * Called inside a read-only transaction. A collector may raise: the healer
  * catches it and its part stays unknown. */
