@@ -533,7 +533,7 @@ CREATE FUNCTION heal.check_policy(scope text, subject text, setting text, value 
     AS $$
     DECLARE
         components constant text[] := '{sessions, locks, connections, workload, checkpointer, wal, archiver, replication,
-            transactions, storage, vacuum, statistics, indexes, sequences, security, healer}';
+            transactions, storage, host, vacuum, statistics, indexes, sequences, security, healer}';
     BEGIN
         IF scope IS NULL OR scope NOT IN ('server', 'component', 'database', 'schema', 'object', 'role', 'application') THEN
             RAISE EXCEPTION 'unknown policy scope "%"', scope

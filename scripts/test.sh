@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Set up and run every test; the closing line is "N passed, N failed".
-#   scripts/test.sh [core|regress|isolation|tap|chaos]...   some suites only
+#   scripts/test.sh [core|sanitize|boundary|regress|isolation|tap|chaos]...   some suites only
+#   PG_HEAL_TAP="test/t/5*.pl" scripts/test.sh tap   some files only
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 suites=("$@")
@@ -139,7 +140,7 @@ run_prove() { # name, files...
 suite_tap() {
 	tree >/dev/null
 	local files
-	mapfile -t files < <(cd "$root" && ls test/t/*.pl)
+	mapfile -t files < <(cd "$root" && ls ${PG_HEAL_TAP:-test/t/*.pl})
 	run_prove tap "${files[@]}"
 }
 

@@ -78,6 +78,8 @@ typedef enum Part
 	PART_SERVER,
 	PART_REPLICATION,
 	PART_HOOKS,
+	PART_HOST,
+	PART_LOGINS,
 	PART_INSPECTIONS,
 	PART_EXTENSION,
 	PART_CONFIG,
@@ -88,7 +90,7 @@ typedef enum Part
 } Part;
 
 static const char *const part_names[PARTS] = {
-	"sessions", "locks", "server statistics", "replication", "hook counters", "inspections",
+	"sessions", "locks", "server statistics", "replication", "hook counters", "the host", "logins", "inspections",
 	"the extension", "the configuration", "a command", "the inspection schedule", "the engine",
 };
 
@@ -508,6 +510,22 @@ run_hooks(void *arg)
 }
 
 static void
+run_host(void *arg)
+{
+	Tick	   *tick = arg;
+
+	collect_host(tick->scratch);
+}
+
+static void
+run_logins(void *arg)
+{
+	Tick	   *tick = arg;
+
+	collect_logins(&tick->obs);
+}
+
+static void
 run_inspections(void *arg)
 {
 	Tick	   *tick = arg;
@@ -587,6 +605,13 @@ collect_facts(Tick *tick)
 		obs->n_prepared = obs->n_slots = obs->n_standbys = 0;
 
 	collect(tick, PART_HOOKS, run_hooks);
+	if (tick->full)
+		collect(tick, PART_HOST, run_host);
+	if (!collect(tick, PART_LOGINS, run_logins))
+	{
+		obs->n_logins = 0;
+		obs->logins = NULL;
+	}
 
 	if (!collect(tick, PART_INSPECTIONS, run_inspections))
 		obs->n_inspections = obs->n_tables = obs->n_indexes = obs->n_sequences = 0;

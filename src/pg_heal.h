@@ -286,6 +286,8 @@ extern void publish_use(int64 longest_tick_us);
 extern void collect_sessions(hc_observation *obs, double *metrics);
 extern void collect_locks(hc_observation *obs, double *metrics);	/* after sessions */
 extern void collect_server(hc_observation *obs, hc_server *server, double *metrics);	/* counters, checkpointer, WAL, archiver, disk */
+extern void collect_host(double *metrics);	/* CPU, memory and disk of the machine, memory of backends */
+extern void collect_logins(hc_observation *obs);	/* per role and address */
 extern void collect_replication(hc_observation *obs, double *metrics);	/* standbys, slots, prepared transactions, horizon */
 extern void collect_hooks(double *metrics, bool whole_interval);	/* executor, log, authentication counters */
 /* Text of another backend as valid text of this one, clipped to limit bytes; palloc'd. */

@@ -76,6 +76,10 @@ void CheckReplication(const hc_observation& o) {
     Strings("standbys", {s.application, s.state});
 }
 
+void CheckLogins(const hc_observation& o) {
+  for (const hc_login& l : Array(o.logins, o.n_logins, "logins")) Strings("logins", {l.role, l.address});
+}
+
 void CheckInspected(const hc_observation& o) {
   for (const hc_inspection& i : Array(o.inspections, o.n_inspections, "inspections"))
     Strings("inspections", {i.database});
@@ -141,6 +145,7 @@ void CheckObservation(const hc_observation& o) {
   CheckSessions(o);
   CheckLocks(o);
   CheckReplication(o);
+  CheckLogins(o);
   CheckInspected(o);
   CheckRequests(o);
 }

@@ -38,15 +38,16 @@ TEST(Metrics, AreFoundByName) {
   EXPECT_EQ(FindMetric("no such metric"), nullptr);
 }
 
-TEST(Failures, TheSevenAreThere) {
+TEST(Failures, AllAreThere) {
   const char* const expected[][2] = {{"P01", "idle_in_transaction_blocker"},
                                      {"P02", "ddl_lock_queue"},
                                      {"P07", "stale_statistics"},
                                      {"P11", "checkpoint_storm"},
                                      {"P12", "vacuum_starved"},
                                      {"P15", "invalid_index"},
-                                     {"R04", "connection_exhaustion"}};
-  ASSERT_EQ(Failures().size(), 7u);
+                                     {"R04", "connection_exhaustion"},
+                                     {"S01", "brute_force"}};
+  ASSERT_EQ(Failures().size(), 8u);
   for (const auto& [id, type] : expected) {
     const FailureDef* failure = FindFailure(id);
     ASSERT_NE(failure, nullptr) << id;

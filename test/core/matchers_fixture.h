@@ -159,6 +159,7 @@ class World {
     HEAL_LIST(inspections, inspections);
     HEAL_LIST(tables, tables);
     HEAL_LIST(indexes, indexes);
+    HEAL_LIST(logins, logins);
 #undef HEAL_LIST
     return o;
   }
@@ -173,6 +174,7 @@ class World {
   std::vector<hc_lock_holder> holders;
   std::vector<hc_lock_waiter> waiters;
   std::vector<hc_prepared> prepared;
+  std::vector<hc_login> logins;
   std::vector<hc_slot> slots;
   std::vector<hc_standby> standbys;
   std::vector<hc_inspection> inspections;

@@ -57,7 +57,7 @@ is($node->safe_psql('postgres', "SELECT reloptions FROM pg_class WHERE relname =
 my $ended = 0;
 my $offset = -s $node->logfile;
 my $hunter = session($node);
-my $deadline = time() + 30;
+my $deadline = time() + $HealNode::timeout;
 while ($ended < 3 && time() < $deadline)
 {
 	for my $pid (split /\n/, $hunter->query_safe("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_heal inspector'"))

@@ -216,6 +216,17 @@ typedef struct hc_sequence
 	double		used;				/* 0..1 of what the owning column can hold */
 } hc_sequence;
 
+/* What the authentication hook counted for a role at an address; totals since
+ * the pair was first seen, of which the server keeps the latest ones. */
+typedef struct hc_login
+{
+	const char *role;			/* as the client gave it, may not exist */
+	const char *address;		/* numeric; "" for a local socket */
+	uint64_t	failures;
+	uint64_t	successes;
+	int64_t		last_at;
+} hc_login;
+
 /* A database the inspectors looked at. Facts of a database not listed are
  * older than this observation and must not be taken as gone. */
 typedef struct hc_inspection
@@ -411,6 +422,8 @@ typedef struct hc_observation
 	uint32_t	n_lock_waiters;
 	int32_t		sessions_known;		/* 0: the collector failed: unknown, not empty */
 	int32_t		locks_known;
+	const hc_login *logins;
+	uint32_t	n_logins;
 	const hc_prepared *prepared;
 	uint32_t	n_prepared;
 	const hc_slot *slots;

@@ -65,6 +65,11 @@ constexpr NodeDef kNodes[] = {
     {"application_deploy", kRoot, "workload", 0.03, "",
      "A new version of an application brought new statements and schema changes"},
 
+    {"password_guessing", kRoot, "security", 0.02, "auth_failures",
+     "Somebody tries passwords until one fits (S01)"},
+    {"client_with_wrong_password", kRoot, "security", 0.03, "auth_failures",
+     "A client goes on trying with a password that was changed or is wrong (S01)"},
+
     // Observable facts and mechanisms: locks.
     {"holder_idle_in_transaction", kMechanism, "locks", 0.003, "sessions_idle_in_transaction",
      "The session at the root of the lock queue is idle in transaction (P01, P02)"},
@@ -144,6 +149,18 @@ constexpr NodeDef kNodes[] = {
     {"index_leftover_name", kMechanism, "indexes", 0.002, "",
      "The name of the index ends in _ccnew or _ccold (P15)"},
 
+    // Logins.
+    {"many_roles_tried", kMechanism, "security", 0.001, "",
+     "Logins of several roles fail at one address (S01)"},
+    {"one_role_keeps_failing", kMechanism, "security", 0.003, "",
+     "Logins of a single role fail at one address, at a steady pace (S01)"},
+    {"login_failures_rapid", kMechanism, "security", 0.002, "auth_failures",
+     "Logins from one address fail faster than a client retries (S01)"},
+    {"login_after_failures", kMechanism, "security", 0.001, "",
+     "After many failures a login from the address succeeded (S01)"},
+    {"logins_failing", kMechanism, "security", 0.003, "auth_failures",
+     "Many logins from one address fail (S01)"},
+
     // Symptoms, named like the failures.
     {"idle_in_transaction_blocker", kSymptom, "locks", 0.002, "lock_waiters",
      "P01: sessions wait behind one that is idle in transaction"},
@@ -158,6 +175,8 @@ constexpr NodeDef kNodes[] = {
      "P15: an index costs writes and serves no query"},
     {"connection_exhaustion", kSymptom, "connections", 0.002, "connections_used",
      "R04: hardly any connection slot is left, or none"},
+    {"brute_force", kSymptom, "security", 0.002, "auth_failures",
+     "S01: many logins from one address fail"},
     {"stale_snapshot", kSymptom, "transactions", 0.002, "horizon_age",
      "P04: an old snapshot keeps vacuum from removing dead rows"},
     {"orphaned_prepared_xact", kSymptom, "transactions", 0.001, "oldest_prepared",
@@ -283,6 +302,15 @@ constexpr EdgeDef kEdges[] = {
     {"running_concurrent_build", "index_build_running", kDirect, 0.97},
     {"running_concurrent_build", "index_leftover_name", kContributing, 0.50},
     {"index_not_valid", "invalid_index", kDirect, 0.95},
+
+    // Logins.
+    {"password_guessing", "many_roles_tried", kContributing, 0.50},
+    {"password_guessing", "login_failures_rapid", kDirect, 0.80},
+    {"password_guessing", "login_after_failures", kContributing, 0.40},
+    {"password_guessing", "logins_failing", kDirect, 0.95},
+    {"client_with_wrong_password", "one_role_keeps_failing", kDirect, 0.95},
+    {"client_with_wrong_password", "logins_failing", kDirect, 0.95},
+    {"logins_failing", "brute_force", kDirect, 0.95},
 };
 
 constexpr std::array<std::pair<std::string_view, double>, 3> kEdgeTypes = {{

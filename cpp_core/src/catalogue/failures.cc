@@ -96,6 +96,14 @@ constexpr ThresholdDef kConnectionExhaustion[] = {
      "New sessions in relation to the usual rate that make a reconnect storm"},
 };
 
+constexpr ThresholdDef kBruteForce[] = {
+    {"failures", "logins", 10, 2, 1e6, "Failed logins from one address in the window"},
+    {"window_s", "s", 60, 1, 3600, "Time over which failed logins are counted"},
+    {"failed_share", "fraction", 0.5, 0, 1,
+     "Share of the address's logins in the window that must have failed; a pooler's mostly succeed"},
+    {"quiet_s", "s", 300, 0, kDay, "Time without failed logins before the failure is over"},
+};
+
 constexpr FailureDef kFailures[] = {
     {"P01", "idle_in_transaction_blocker", "locks", "performance", "warning",
      "A session that is idle inside a transaction holds locks others wait for.",
@@ -148,6 +156,16 @@ constexpr FailureDef kFailures[] = {
      "End active sessions; raise max_connections; end a pooler's "
      "administrative connection.",
      kConnectionExhaustion},
+    {"S01", "brute_force", "security", "security", "warning",
+     "Many logins from one address fail, for one role or for many; critical "
+     "once one of them succeeds.",
+     "Tell a person: who is behind the address cannot be seen from here.",
+     "No more failed logins from the address; logins of the role elsewhere "
+     "go on.",
+     "None needed.",
+     "Edit pg_hba.conf; lock the role, which locks its owner out; blame an "
+     "address whose logins mostly succeed.",
+     kBruteForce},
 };
 
 // Position of a limit in catalogue order, or -1.

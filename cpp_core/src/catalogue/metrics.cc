@@ -17,6 +17,7 @@ constexpr char kARCHIVER[] = "archiver";
 constexpr char kREPLICATION[] = "replication";
 constexpr char kTRANSACTIONS[] = "transactions";
 constexpr char kSTORAGE[] = "storage";
+constexpr char kHOST[] = "host";
 constexpr char kVACUUM[] = "vacuum";
 constexpr char kSTATISTICS[] = "statistics";
 constexpr char kINDEXES[] = "indexes";

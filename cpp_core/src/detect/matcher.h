@@ -49,6 +49,7 @@ std::unique_ptr<Matcher> MakeCheckpointStormMatcher();       // P11
 std::unique_ptr<Matcher> MakeVacuumStarvedMatcher();         // P12
 std::unique_ptr<Matcher> MakeInvalidIndexMatcher();          // P15
 std::unique_ptr<Matcher> MakeConnectionExhaustionMatcher();  // R04
+std::unique_ptr<Matcher> MakeBruteForceMatcher();            // S01
 
 // ---- shared by the matchers ----
 

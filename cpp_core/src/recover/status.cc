@@ -12,8 +12,8 @@ int Rank(const std::string& severity) {
   return severity == "warning" ? 1 : 0;
 }
 
-// All its facts are counters of hooks, which the looks between ticks leave out.
-bool OnFullTicksOnly(std::string_view component) { return component == "security"; }
+// The looks between ticks leave out what these are judged by.
+bool OnFullTicksOnly(std::string_view component) { return component == "security" || component == "host"; }
 
 // What the open incidents of one component add up to.
 struct Sum {

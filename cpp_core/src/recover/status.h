@@ -17,10 +17,11 @@
 namespace heal {
 
 // Every component, in the order of heal_status.
-inline constexpr std::array<const char*, 15> kComponents = {
+inline constexpr std::array<const char*, 16> kComponents = {
     "sessions",    "locks",        "connections", "workload", "checkpointer",
     "wal",         "archiver",     "replication", "storage",  "transactions",
-    "vacuum",      "statistics",   "indexes",     "sequences", "security",
+    "host",        "vacuum",       "statistics",  "indexes",  "sequences",
+    "security",
 };
 // pg_heal itself; comes last.
 inline constexpr const char* kHealerComponent = "healer";

@@ -1,0 +1,38 @@
+/*-------------------------------------------------------------------------
+ *
+ * collect_logins.c
+ *	  Failed and successful logins per role and address.
+ *
+ * The table is the authentication hook's; it keeps the pairs that failed most
+ * lately. It is copied under its lock, into an array that is never empty, so
+ * that "nobody logged in yet" differs from "not looked".
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "pg_heal.h"
+
+void
+collect_logins(hc_observation *obs)
+{
+	HealAuthSlot *slots = palloc(sizeof(heal_shared->auth));
+	hc_login   *logins = palloc0(sizeof(hc_login) * HEAL_AUTH_SLOTS);
+
+	LWLockAcquire(heal_shared->auth_lock, LW_SHARED);
+	memcpy(slots, heal_shared->auth, sizeof(heal_shared->auth));
+	LWLockRelease(heal_shared->auth_lock);
+
+	for (int i = 0; i < HEAL_AUTH_SLOTS; i++)
+	{
+		hc_login   *login = &logins[obs->n_logins];
+
+		if (slots[i].last_at == 0)
+			continue;
+		login->role = collect_text(slots[i].role, NAMEDATALEN);
+		login->address = slots[i].addr;
+		login->failures = slots[i].failures;
+		login->successes = slots[i].successes;
+		login->last_at = slots[i].last_at;
+		obs->n_logins++;
+	}
+	obs->logins = logins;
+}

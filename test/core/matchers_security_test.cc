@@ -1,0 +1,123 @@
+// S01 brute_force.
+
+#include "matchers_fixture.h"
+
+namespace heal {
+namespace {
+
+constexpr char kType[] = "brute_force";
+constexpr char kAttacker[] = "203.0.113.9";
+
+class BruteForceTest : public MatcherTest {
+ protected:
+  BruteForceTest() {
+    // A look before anything happens: nobody has logged in, which is known.
+    world_.logins.reserve(64);
+    Login("app", "10.0.0.1", 0, 5);
+    Look();
+  }
+  void Login(const char* role, const char* address, uint64_t failures, uint64_t successes) {
+    for (hc_login& login : world_.logins) {
+      if (std::string(login.role) != role || std::string(login.address) != address) continue;
+      login.failures += failures;
+      login.successes += successes;
+      return;
+    }
+    world_.logins.push_back({role, address, failures, successes, world_.now});
+  }
+  std::vector<Match> Look(double seconds = 1) {
+    world_.Advance(seconds);
+    return Run(kType);
+  }
+};
+
+TEST_F(BruteForceTest, ManyFailuresOfOneAddressAreFound) {
+  Login("app", kAttacker, 9, 0);
+  EXPECT_TRUE(Look().empty());
+  Login("app", kAttacker, 1, 0);
+  const std::vector<Match> found = Look();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].subject, "203.0.113.9, role app");
+  EXPECT_EQ(found[0].severity, "warning");
+  EXPECT_EQ(found[0].params.at("client_addr"), kAttacker);
+  EXPECT_TRUE(found[0].targets.empty());
+  EXPECT_EQ(TruthOf(found[0], "login_after_failures"), Truth::kAbsent);
+}
+
+TEST_F(BruteForceTest, ALoginThatSucceedsAfterwardsIsCritical) {
+  Login("app", kAttacker, 50, 0);
+  ASSERT_EQ(Look().size(), 1u);
+  Login("app", kAttacker, 0, 1);
+  const std::vector<Match> found = Look();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].severity, "critical");
+  EXPECT_EQ(TruthOf(found[0], "login_after_failures"), Truth::kPresent);
+}
+
+TEST_F(BruteForceTest, TheSameRoleElsewhereIsNotBlamed) {
+  Login("app", kAttacker, 50, 0);
+  Login("app", "10.0.0.1", 0, 3);
+  const std::vector<Match> found = Look();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].params.at("client_addr"), kAttacker);
+  EXPECT_EQ(found[0].severity, "warning") << "a login from another address is no break-in";
+}
+
+TEST_F(BruteForceTest, APoolerWithMostlySuccessesIsNotBlamed) {
+  Login("other", "10.0.0.7", 20, 0);
+  Login("app", "10.0.0.7", 0, 400);
+  EXPECT_TRUE(Look().empty());
+}
+
+TEST_F(BruteForceTest, SlowMistakesAreNoAttack) {
+  for (int i = 0; i < 50; ++i) {
+    Login("app", "10.0.0.3", 1, 0);
+    EXPECT_TRUE(Look(20).empty()) << i;
+  }
+}
+
+TEST_F(BruteForceTest, ManyRolesPointToGuessing) {
+  for (const char* role : {"postgres", "admin", "root", "test"}) Login(role, kAttacker, 5, 0);
+  const std::vector<Match> found = Look();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].subject, "203.0.113.9, 4 roles");
+  EXPECT_EQ(TruthOf(found[0], "many_roles_tried"), Truth::kPresent);
+  EXPECT_EQ(TruthOf(found[0], "one_role_keeps_failing"), Truth::kAbsent);
+}
+
+TEST_F(BruteForceTest, ItEndsWhenItIsQuiet) {
+  Login("app", kAttacker, 50, 0);
+  EXPECT_EQ(Look().size(), 1u);
+  EXPECT_EQ(Look(290).size(), 1u);
+  EXPECT_TRUE(Look(20).empty());
+}
+
+TEST_F(BruteForceTest, WhatWasCountedBeforeTheFirstLookIsOld) {
+  FailureMatchers fresh;
+  Login("app", kAttacker, 5000, 0);
+  EXPECT_TRUE(fresh.Run(world_.Observe(), thresholds_).empty());
+  world_.Advance(1);
+  EXPECT_TRUE(fresh.Run(world_.Observe(), thresholds_).empty());
+}
+
+TEST_F(BruteForceTest, ASlotThatWasLostStartsAgain) {
+  Login("app", kAttacker, 8, 0);
+  EXPECT_TRUE(Look().empty());
+  world_.logins.clear();  // other pairs took all slots
+  EXPECT_TRUE(Look().empty());
+  Login("app", kAttacker, 3, 0);
+  EXPECT_EQ(Look().size(), 1u) << "8 before and 3 now, within a minute";
+}
+
+TEST_F(BruteForceTest, ManyAddressesStayBounded) {
+  std::deque<std::string> names;
+  for (int i = 0; i < 2000; ++i) {
+    world_.logins.clear();
+    names.push_back("198.51.100." + std::to_string(i));
+    world_.logins.push_back({"app", names.back().c_str(), 20, 0, world_.now});
+    EXPECT_LE(Look(0.01).size(), 256u);
+  }
+}
+
+}  // namespace
+}  // namespace heal
