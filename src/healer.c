@@ -79,7 +79,7 @@ typedef enum Part
 	PART_REPLICATION,
 	PART_HOOKS,
 	PART_HOST,
-	PART_LOGINS,
+	PART_SECURITY,
 	PART_INSPECTIONS,
 	PART_EXTENSION,
 	PART_CONFIG,
@@ -90,7 +90,7 @@ typedef enum Part
 } Part;
 
 static const char *const part_names[PARTS] = {
-	"sessions", "locks", "server statistics", "replication", "hook counters", "the host", "logins", "inspections",
+	"sessions", "locks", "server statistics", "replication", "hook counters", "the host", "security", "inspections",
 	"the extension", "the configuration", "a command", "the inspection schedule", "the engine",
 };
 
@@ -518,11 +518,11 @@ run_host(void *arg)
 }
 
 static void
-run_logins(void *arg)
+run_security(void *arg)
 {
 	Tick	   *tick = arg;
 
-	collect_logins(&tick->obs);
+	collect_security(&tick->obs);
 }
 
 static void
@@ -607,9 +607,9 @@ collect_facts(Tick *tick)
 	collect(tick, PART_HOOKS, run_hooks);
 	if (tick->full)
 		collect(tick, PART_HOST, run_host);
-	if (!collect(tick, PART_LOGINS, run_logins))
+	if (!collect(tick, PART_SECURITY, run_security))
 	{
-		obs->n_logins = 0;
+		obs->n_logins = obs->n_security_events = 0;
 		obs->logins = NULL;
 	}
 

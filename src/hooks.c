@@ -182,8 +182,8 @@ hooks_shmem_startup(bool found)
 /*---- Wake-ups ----*/
 
 /* Ask for a look, unless somebody has and the healer has not answered yet. */
-static void
-request_look(void)
+void
+hooks_request_look(void)
 {
 	if (pg_atomic_read_u32(&heal_shared->wake_wanted) != 0)
 		return;
@@ -203,7 +203,7 @@ request_look_for_refusal(Refusal kind)
 	if (now - last < REFUSAL_WAKE_INTERVAL_US)
 		return;
 	if (pg_atomic_compare_exchange_u64(last_wake, &last, now))
-		request_look();
+		hooks_request_look();
 }
 
 /*---- Executor ----*/
@@ -534,7 +534,7 @@ note_log_line(const ErrorData *edata)
 	if (starts_with(edata->message_id, WAITING_FOR_LOCK))
 	{
 		count(HEAL_LOG_LOCK_WAITS);
-		request_look();
+		hooks_request_look();
 	}
 	else if (starts_with(edata->message_id, CHECKPOINTS_TOO_FREQUENT))
 		count(HEAL_LOG_CHECKPOINTS_TOO_FREQUENT);
@@ -548,12 +548,12 @@ note_damage(int sqlstate)
 	{
 		case ERRCODE_DISK_FULL:
 			count(HEAL_LOG_DISK_FULL);
-			request_look();
+			hooks_request_look();
 			break;
 		case ERRCODE_DATA_CORRUPTED:
 		case ERRCODE_INDEX_CORRUPTED:
 			count(HEAL_LOG_CORRUPTION);
-			request_look();
+			hooks_request_look();
 			break;
 		default:
 			break;
@@ -601,7 +601,7 @@ note_error(int sqlstate)
 			request_look_for_refusal(REFUSAL_SLOTS);
 			break;
 		case ERRCODE_T_R_DEADLOCK_DETECTED:
-			request_look();
+			hooks_request_look();
 			break;
 		case ERRCODE_QUERY_CANCELED:
 			count(HEAL_LOG_CANCELED);
@@ -739,7 +739,7 @@ heal_client_authentication(Port *port, int status)
 	}
 
 	if (auth_note(role, addr, status == STATUS_OK))
-		request_look();
+		hooks_request_look();
 }
 
 /*---- Installation ----*/

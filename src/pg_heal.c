@@ -35,5 +35,6 @@ _PG_init(void)
 
 	shmem_init();
 	hooks_install();
+	security_install();
 	launcher_register();
 }

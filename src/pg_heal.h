@@ -257,6 +257,16 @@ extern void hooks_read_exec(HealExecTotals *totals);
 /* The same for one database; without the latency histogram. */
 extern void hooks_read_exec_database(Oid database, HealExecTotals *totals);
 
+/* Ask the healer for a look, unless somebody has. */
+extern void hooks_request_look(void);
+
+/* ---- security_hook.c ---- */
+
+extern Size security_shmem_size(void);
+extern void security_shmem_startup(bool found);
+extern void security_install(void); /* from _PG_init */
+extern int	security_read(uint64 *seq, hc_security_event **events);
+
 /* ---- launcher.c, healer.c ---- */
 
 /* So many crashes in a row, and the healer only observes. */
@@ -287,7 +297,7 @@ extern void collect_sessions(hc_observation *obs, double *metrics);
 extern void collect_locks(hc_observation *obs, double *metrics);	/* after sessions */
 extern void collect_server(hc_observation *obs, hc_server *server, double *metrics);	/* counters, checkpointer, WAL, archiver, disk */
 extern void collect_host(double *metrics);	/* CPU, memory and disk of the machine, memory of backends */
-extern void collect_logins(hc_observation *obs);	/* per role and address */
+extern void collect_security(hc_observation *obs);	/* logins, statements that matter for security */
 extern void collect_replication(hc_observation *obs, double *metrics);	/* standbys, slots, prepared transactions, horizon */
 extern void collect_hooks(double *metrics, bool whole_interval);	/* executor, log, authentication counters */
 /* Text of another backend as valid text of this one, clipped to limit bytes; palloc'd. */

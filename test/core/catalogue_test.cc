@@ -46,8 +46,10 @@ TEST(Failures, AllAreThere) {
                                      {"P12", "vacuum_starved"},
                                      {"P15", "invalid_index"},
                                      {"R04", "connection_exhaustion"},
-                                     {"S01", "brute_force"}};
-  ASSERT_EQ(Failures().size(), 8u);
+                                     {"S01", "brute_force"},
+                                     {"S02", "privilege_escalation"},
+                                     {"S03", "server_file_access"}};
+  ASSERT_EQ(Failures().size(), 10u);
   for (const auto& [id, type] : expected) {
     const FailureDef* failure = FindFailure(id);
     ASSERT_NE(failure, nullptr) << id;

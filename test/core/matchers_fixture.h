@@ -160,6 +160,7 @@ class World {
     HEAL_LIST(tables, tables);
     HEAL_LIST(indexes, indexes);
     HEAL_LIST(logins, logins);
+    HEAL_LIST(security_events, security_events);
 #undef HEAL_LIST
     return o;
   }
@@ -175,6 +176,7 @@ class World {
   std::vector<hc_lock_waiter> waiters;
   std::vector<hc_prepared> prepared;
   std::vector<hc_login> logins;
+  std::vector<hc_security_event> security_events;
   std::vector<hc_slot> slots;
   std::vector<hc_standby> standbys;
   std::vector<hc_inspection> inspections;

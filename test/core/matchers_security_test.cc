@@ -1,4 +1,4 @@
-// S01 brute_force.
+// S01 brute_force, S02 privilege_escalation, S03 server_file_access.
 
 #include "matchers_fixture.h"
 
@@ -117,6 +117,70 @@ TEST_F(BruteForceTest, ManyAddressesStayBounded) {
     world_.logins.push_back({"app", names.back().c_str(), 20, 0, world_.now});
     EXPECT_LE(Look(0.01).size(), 256u);
   }
+}
+
+class PrivilegedActTest : public MatcherTest {
+ protected:
+  void Act(hc_security_kind kind, const char* role, const char* object, const char* detail) {
+    world_.security_events.push_back(
+        {++seq_, world_.now, kind, 0, role, "shop", "web", "10.0.0.1", object, detail});
+  }
+  std::vector<Match> Look(const char* type, double seconds = 1) {
+    world_.Advance(seconds);
+    std::vector<Match> found = Run(type);
+    world_.security_events.clear();
+    return found;
+  }
+  uint64_t seq_ = 0;
+};
+
+TEST_F(PrivilegedActTest, AGrantOfPowerIsToldWithWhoAndWhat) {
+  Act(HC_SEC_PRIVILEGE, "app", "helper", "superuser");
+  Act(HC_SEC_PRIVILEGE, "app", "helper", "createrole");
+  std::vector<Match> found = Look("privilege_escalation");
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].subject, "helper: superuser, createrole, by app");
+  EXPECT_EQ(found[0].category, "security");
+  EXPECT_TRUE(found[0].certain);
+  EXPECT_TRUE(found[0].targets.empty());
+  EXPECT_EQ(Look("privilege_escalation", 590).size(), 1u);
+  EXPECT_TRUE(Look("privilege_escalation", 20).empty());
+  Act(HC_SEC_PRIVILEGE, "app", "helper", "superuser");
+  EXPECT_EQ(Look("privilege_escalation").size(), 1u) << "a grant is never a habit";
+}
+
+TEST_F(PrivilegedActTest, TheFirstUseOfTheServerIsNewsAHabitIsNot) {
+  Act(HC_SEC_SERVER_PROGRAM, "app", "/bin/sh", "COPY TO PROGRAM");
+  ASSERT_EQ(Look("server_file_access").size(), 1u);
+  EXPECT_TRUE(Look("server_file_access", 700).empty());
+  Act(HC_SEC_SERVER_PROGRAM, "app", "/bin/sh", "COPY TO PROGRAM");
+  EXPECT_TRUE(Look("server_file_access").empty());
+  Act(HC_SEC_SERVER_PROGRAM, "other", "/bin/sh", "COPY TO PROGRAM");
+  EXPECT_EQ(Look("server_file_access").size(), 1u) << "another role has no such habit";
+  world_.Advance(31.0 * 86400);
+  Act(HC_SEC_SERVER_PROGRAM, "app", "/bin/sh", "COPY TO PROGRAM");
+  EXPECT_EQ(Look("server_file_access").size(), 1u) << "a habit is lost in a month";
+}
+
+TEST_F(PrivilegedActTest, OldEventsReadAgainAreNoNews) {
+  Act(HC_SEC_PRIVILEGE, "app", "helper", "superuser");
+  const auto event = world_.security_events.back();
+  EXPECT_EQ(Look("privilege_escalation").size(), 1u);
+  EXPECT_TRUE(Look("privilege_escalation", 700).empty());
+  world_.security_events.push_back(event);
+  EXPECT_TRUE(Look("privilege_escalation").empty());
+  FailureMatchers fresh;  // after a restart
+  world_.security_events.push_back(event);
+  for (const Match& match : fresh.Run(world_.Observe(), thresholds_)) EXPECT_NE(match.failure_type, "privilege_escalation");
+}
+
+TEST_F(PrivilegedActTest, ManyActsStayBounded) {
+  std::deque<std::string> names;
+  for (int i = 0; i < 2000; ++i) {
+    names.push_back("role " + std::to_string(i));
+    Act(HC_SEC_PRIVILEGE, names.back().c_str(), "x", "superuser");
+  }
+  EXPECT_LE(Look("privilege_escalation").size(), 64u);
 }
 
 }  // namespace

@@ -227,6 +227,29 @@ typedef struct hc_login
 	int64_t		last_at;
 } hc_login;
 
+typedef enum hc_security_kind
+{
+	HC_SEC_PRIVILEGE,			/* a role got an attribute or membership of power */
+	HC_SEC_SERVER_PROGRAM,		/* a program was run on the server */
+	HC_SEC_SERVER_FILE,			/* a file of the server was read or written */
+	HC_SEC_UNTRUSTED_CODE		/* code that can do what the server can was installed */
+} hc_security_kind;
+
+/* A statement that matters for security, as a hook saw it succeed or begin. */
+typedef struct hc_security_event
+{
+	uint64_t	seq;				/* grows; after a restart of the healer the latest come again */
+	int64_t		at;
+	hc_security_kind kind;
+	int32_t		superuser;			/* is that role one */
+	const char *role;			/* whose session */
+	const char *database;
+	const char *application;
+	const char *client_addr;
+	const char *object;			/* role, program or file; cut, without arguments */
+	const char *detail;			/* "SUPERUSER", "member of pg_read_server_files" */
+} hc_security_event;
+
 /* A database the inspectors looked at. Facts of a database not listed are
  * older than this observation and must not be taken as gone. */
 typedef struct hc_inspection
@@ -424,6 +447,8 @@ typedef struct hc_observation
 	int32_t		locks_known;
 	const hc_login *logins;
 	uint32_t	n_logins;
+	const hc_security_event *security_events;
+	uint32_t	n_security_events;
 	const hc_prepared *prepared;
 	uint32_t	n_prepared;
 	const hc_slot *slots;

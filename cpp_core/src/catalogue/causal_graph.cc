@@ -70,6 +70,11 @@ constexpr NodeDef kNodes[] = {
     {"client_with_wrong_password", kRoot, "security", 0.03, "auth_failures",
      "A client goes on trying with a password that was changed or is wrong (S01)"},
 
+    {"intrusion", kRoot, "security", 0.005, "",
+     "Somebody who should not is in a session and widens his powers (S02, S03)"},
+    {"administration", kRoot, "security", 0.05, "",
+     "An administrator or a deploy changed roles or used the server's files (S02, S03)"},
+
     // Observable facts and mechanisms: locks.
     {"holder_idle_in_transaction", kMechanism, "locks", 0.003, "sessions_idle_in_transaction",
      "The session at the root of the lock queue is idle in transaction (P01, P02)"},
@@ -158,6 +163,12 @@ constexpr NodeDef kNodes[] = {
      "Logins from one address fail faster than a client retries (S01)"},
     {"login_after_failures", kMechanism, "security", 0.001, "",
      "After many failures a login from the address succeeded (S01)"},
+    {"power_granted", kMechanism, "security", 0.002, "",
+     "A role got an attribute or membership with power over the server (S02)"},
+    {"server_files_used", kMechanism, "security", 0.002, "",
+     "A program or a file of the server was used from SQL (S03)"},
+    {"granted_by_superuser", kMechanism, "security", 0.05, "",
+     "The session belonged to a superuser (S02, S03)"},
     {"logins_failing", kMechanism, "security", 0.003, "auth_failures",
      "Many logins from one address fail (S01)"},
 
@@ -175,6 +186,10 @@ constexpr NodeDef kNodes[] = {
      "P15: an index costs writes and serves no query"},
     {"connection_exhaustion", kSymptom, "connections", 0.002, "connections_used",
      "R04: hardly any connection slot is left, or none"},
+    {"privilege_escalation", kSymptom, "security", 0.002, "",
+     "S02: a role got power over the server"},
+    {"server_file_access", kSymptom, "security", 0.002, "",
+     "S03: programs or files of the server were used from SQL"},
     {"brute_force", kSymptom, "security", 0.002, "auth_failures",
      "S01: many logins from one address fail"},
     {"stale_snapshot", kSymptom, "transactions", 0.002, "horizon_age",
@@ -311,6 +326,14 @@ constexpr EdgeDef kEdges[] = {
     {"client_with_wrong_password", "one_role_keeps_failing", kDirect, 0.95},
     {"client_with_wrong_password", "logins_failing", kDirect, 0.95},
     {"logins_failing", "brute_force", kDirect, 0.95},
+    {"password_guessing", "intrusion", kContributing, 0.40},
+    {"intrusion", "power_granted", kDirect, 0.60},
+    {"intrusion", "server_files_used", kDirect, 0.60},
+    {"administration", "power_granted", kDirect, 0.60},
+    {"administration", "server_files_used", kDirect, 0.40},
+    {"administration", "granted_by_superuser", kDirect, 0.90},
+    {"power_granted", "privilege_escalation", kDirect, 0.95},
+    {"server_files_used", "server_file_access", kDirect, 0.95},
 };
 
 constexpr std::array<std::pair<std::string_view, double>, 3> kEdgeTypes = {{

@@ -104,6 +104,16 @@ constexpr ThresholdDef kBruteForce[] = {
     {"quiet_s", "s", 300, 0, kDay, "Time without failed logins before the failure is over"},
 };
 
+constexpr ThresholdDef kPrivilegeEscalation[] = {
+    {"shown_s", "s", 600, 10, kDay, "Time after the latest grant for which the failure is shown"},
+};
+
+constexpr ThresholdDef kServerFileAccess[] = {
+    {"shown_s", "s", 600, 10, kDay, "Time after the latest access for which the failure is shown"},
+    {"novelty_s", "s", 30 * kDay, 0, 365 * kDay,
+     "A role that did the same in this time before is not reported again"},
+};
+
 constexpr FailureDef kFailures[] = {
     {"P01", "idle_in_transaction_blocker", "locks", "performance", "warning",
      "A session that is idle inside a transaction holds locks others wait for.",
@@ -166,6 +176,17 @@ constexpr FailureDef kFailures[] = {
      "Edit pg_hba.conf; lock the role, which locks its owner out; blame an "
      "address whose logins mostly succeed.",
      kBruteForce},
+    {"S02", "privilege_escalation", "security", "security", "warning",
+     "A role got power over the server: an attribute or a membership.",
+     "Tell a person, with who gave what to whom.",
+     "Shown for some minutes; the grant itself stays a person's to judge.",
+     "None needed.", "Revoke by itself: it may be the operator's own role.", kPrivilegeEscalation},
+    {"S03", "server_file_access", "security", "security", "warning",
+     "A role ran a program on the server, used its files or installed code "
+     "that can do both, and had not done so before.",
+     "Tell a person, with role, application and program or file.",
+     "Shown for some minutes; the same by the same role is known from then on.",
+     "None needed.", "Drop the function or the extension.", kServerFileAccess},
 };
 
 // Position of a limit in catalogue order, or -1.

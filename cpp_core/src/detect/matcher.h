@@ -50,6 +50,7 @@ std::unique_ptr<Matcher> MakeVacuumStarvedMatcher();         // P12
 std::unique_ptr<Matcher> MakeInvalidIndexMatcher();          // P15
 std::unique_ptr<Matcher> MakeConnectionExhaustionMatcher();  // R04
 std::unique_ptr<Matcher> MakeBruteForceMatcher();            // S01
+std::unique_ptr<Matcher> MakePrivilegedActMatcher();         // S02, S03
 
 // ---- shared by the matchers ----
 

@@ -33,6 +33,7 @@ FailureMatchers::FailureMatchers() {
   matchers_.push_back(MakeInvalidIndexMatcher());
   matchers_.push_back(MakeConnectionExhaustionMatcher());
   matchers_.push_back(MakeBruteForceMatcher());
+  matchers_.push_back(MakePrivilegedActMatcher());
 }
 
 FailureMatchers::~FailureMatchers() = default;

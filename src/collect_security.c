@@ -1,17 +1,18 @@
 /*-------------------------------------------------------------------------
  *
- * collect_logins.c
- *	  Failed and successful logins per role and address.
+ * collect_security.c
+ *	  Logins per role and address, and statements that matter for security.
  *
- * The table is the authentication hook's; it keeps the pairs that failed most
- * lately. It is copied under its lock, into an array that is never empty, so
- * that "nobody logged in yet" differs from "not looked".
+ * The table of logins is the authentication hook's; it keeps the pairs that
+ * failed most lately. It is copied under its lock, into an array that is never
+ * empty, so that "nobody logged in yet" differs from "not looked". Events are
+ * those since the call before.
  *
  *-------------------------------------------------------------------------
  */
 #include "pg_heal.h"
 
-void
+static void
 collect_logins(hc_observation *obs)
 {
 	HealAuthSlot *slots = palloc(sizeof(heal_shared->auth));
@@ -35,4 +36,15 @@ collect_logins(hc_observation *obs)
 		obs->n_logins++;
 	}
 	obs->logins = logins;
+}
+
+void
+collect_security(hc_observation *obs)
+{
+	static uint64 seen = 0;
+	hc_security_event *events;
+
+	collect_logins(obs);
+	obs->n_security_events = security_read(&seen, &events);
+	obs->security_events = events;
 }
