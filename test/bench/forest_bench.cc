@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "detect/frame_forest.h"
 #include "detect/isolation_forest.h"
 
 namespace {
@@ -47,5 +48,17 @@ void BM_ForestFit(benchmark::State& state) {
   state.counters["nodes"] = static_cast<double>(forest.nodes());
 }
 BENCHMARK(BM_ForestFit)->Unit(benchmark::kMicrosecond);
+
+// A frame with everything: score, tail, learning, its share of a fit.
+void BM_FrameForest(benchmark::State& state) {
+  heal::FrameForest forest(kFeatures, 1);
+  const std::vector<float> points = Bell(1024, 2);
+  const std::vector<double> frames(points.begin(), points.end());
+  size_t i = 0;
+  const auto next = [&] { return forest.Observe({frames.data() + (i++ % 1024) * kFeatures, kFeatures}); };
+  while (i < 2000) next();
+  for (auto _ : state) benchmark::DoNotOptimize(next().tail);
+}
+BENCHMARK(BM_FrameForest);
 
 }  // namespace

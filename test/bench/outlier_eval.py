@@ -9,7 +9,7 @@ within 2 of its standard deviations.
 Windows (DBPA): a window becomes the mean and the standard deviation of each metric over its samples,
 standardised by the training windows: half of the server's normal windows. AUROC of the other half against
 all abnormal windows, for random halves (neighbouring windows resemble each other: flattering) and for the first
-half in time (honest). Goal 0.98.
+half in time (honest); with the paper's forest and with a margin, as in the product. Goal 0.98 for random halves.
 Exit status 1 if a figure misses its bound, 2 for bad input.
 """
 import argparse
@@ -60,12 +60,12 @@ class Bench:
         self.program = program
         self.folder = pathlib.Path(folder)
 
-    def auc(self, header, train, test, labels, seed):
+    def auc(self, header, train, test, labels, seed, margin=0):
         files = [self.folder / name for name in ("train.csv", "test.csv", "scores")]
         write_table(files[0], header, train)
         write_table(files[1], header, test)
         subprocess.run([self.program, "outlier", "--train", files[0], "--test", files[1], "--out", files[2],
-                        "--seed", str(seed)], check=True)
+                        "--seed", str(seed), "--margin", str(margin)], check=True)
         scores = [float(line) for line in open(files[2])]
         if len(scores) != len(labels):
             sys.exit(f"{len(scores)} scores for {len(labels)} rows")
@@ -115,25 +115,28 @@ def read_windows(folder):
     return names, features, {row[0]: row[1] for row in labels}, [row[0] for row in labels]
 
 
-def window_auc(bench, names, features, labels, train, seed):
+def window_auc(bench, names, features, labels, train, seed, margin):
     rest = [window for window in labels if window not in set(train)]
     return bench.auc(names, [features[w] for w in train], [features[w] for w in rest],
-                     [int(labels[w] != "Normal") for w in rest], seed)
+                     [int(labels[w] != "Normal") for w in rest], seed, margin)
 
 
 def evaluate_windows(bench, folder):
     names, features, labels, in_time = read_windows(folder)
     normal = [window for window in in_time if labels[window] == "Normal"]
     half = len(normal) // 2
-    aucs = []
-    for seed in range(HALVES):
-        train = random.Random(seed).sample(normal, half)
-        aucs.append(window_auc(bench, names, features, labels, train, seed))
-    first = [window_auc(bench, names, features, labels, normal[:half], seed) for seed in range(HALVES)]
-    held = statistics.mean(aucs) >= 0.98
-    print(f"{folder.name:<12}random halves {statistics.mean(aucs):.4f} (sd {statistics.stdev(aucs):.4f})   "
-          f"first half in time {statistics.mean(first):.4f} (sd {statistics.stdev(first):.4f})"
-          f"{'' if held else '  NOT HELD'}", flush=True)
+    held = True
+    for margin in (0, 0.5):
+        halves, first = [], []
+        for seed in range(HALVES):
+            train = random.Random(seed).sample(normal, half)
+            halves.append(window_auc(bench, names, features, labels, train, seed, margin))
+            first.append(window_auc(bench, names, features, labels, normal[:half], seed, margin))
+        good = statistics.mean(halves) >= 0.98
+        held &= good
+        print(f"{folder.name:<8}margin {margin:<4} random halves {statistics.mean(halves):.4f}"
+              f" (sd {statistics.stdev(halves):.4f})   first half in time {statistics.mean(first):.4f}"
+              f" (sd {statistics.stdev(first):.4f}){'' if good else '  NOT HELD'}", flush=True)
     return held
 
 

@@ -125,6 +125,33 @@ TEST(IsolationForest, KnownPathsOfThreeRows) {
   EXPECT_NEAR(forest.Score({&middle, 1}), std::exp2(-2 / c), 1e-6);
 }
 
+// Cuts fall between -0.5 and 1.5, the height limit is 1. A point far to the right
+// is left with both rows by a quarter of the cuts, with one or none by the others.
+TEST(IsolationForest, KnownPathsWithAMargin) {
+  IsolationForest forest(1, 2, {10000, 256, 0.5});
+  forest.Fit(std::vector<float>{0, 1}, 1);
+  const float far = 5, row = 0;
+  EXPECT_NEAR(forest.Score({&far, 1}), std::exp2(-1.25), 0.005);
+  EXPECT_NEAR(forest.Score({&row, 1}), std::exp2(-1.5), 0.005);
+}
+
+TEST(IsolationForest, AMarginShowsWhatIsOutside) {
+  const std::vector<float> samples = Cloud(256, 8, 1);
+  std::vector<float> point(8, 0.0F);
+  point[3] = 12;  // 20 deviations
+  for (const double margin : {0.0, 0.5}) {
+    IsolationForest forest(8, 256, {100, 256, margin});
+    forest.Fit(samples, 1);
+    std::vector<double> scores = Scores(&forest, samples);
+    std::sort(scores.begin(), scores.end());
+    if (margin > 0) {
+      EXPECT_GT(forest.Score(point), scores[240]);
+    } else {
+      EXPECT_LT(forest.Score(point), scores[240]) << "then the margin is not needed";
+    }
+  }
+}
+
 TEST(IsolationForest, EqualSeedsGiveEqualScores) {
   const std::vector<float> samples = Cloud(600, 5, 3);
   const std::vector<float> points = Cloud(50, 5, 4);
@@ -295,7 +322,7 @@ TEST(IsolationForest, HostileSamples) {
   for (uint64_t seed = 0; seed < 50; ++seed) {
     std::vector<float> samples(200 * 4);
     for (float& value : samples) value = hostile[random.Below(10)];
-    IsolationForest forest(4, 200, {20, 64});
+    IsolationForest forest(4, 200, {20, 64, seed % 2 == 0 ? 0 : 0.5});
     forest.Fit(samples, seed);
     ASSERT_TRUE(forest.ready());
     for (const double score : Scores(&forest, samples)) {

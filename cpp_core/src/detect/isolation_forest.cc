@@ -36,14 +36,18 @@ double AveragePathLength(size_t n) {
 }
 
 IsolationForest::IsolationForest(size_t features, size_t capacity, Options options)
-    : features_(features), capacity_(capacity), trees_(options.trees), subsample_(options.subsample) {
+    : features_(features),
+      capacity_(capacity),
+      trees_(options.trees),
+      subsample_(options.subsample),
+      margin_(options.margin > 0 ? std::min(options.margin, 10.0) : 0) {
   if (features > kMost) throw LimitError("more than 32767 features");
   if (subsample_ > kMost) throw LimitError("a subsample of more than 32767 rows");
   const size_t rows = std::min(capacity, subsample_);
   path_.reserve(rows + 1);
   for (size_t i = 0; i <= rows; ++i) path_.push_back(AveragePathLength(i));
   // Reserved, not filled: a page that no node needs stays untouched.
-  nodes_.reserve(trees_ * 2 * rows + 1);
+  nodes_.reserve(trees_ * (size_t{2} << CeilLog2(rows)) + 1);
   roots_.reserve(trees_ + kLanes);
   query_.assign(2 * features + 1, kNaN);
   columns_.reserve(capacity * features);
@@ -141,10 +145,9 @@ void IsolationForest::DrawRows() {
 void IsolationForest::Split(const Pending& pending) {
   uint32_t constant = pending.constant;
   uint16_t feature = 0;
-  Range range{};
   float threshold = 0;
   if (pending.depth == height_limit_ || pending.end - pending.begin < 2 ||
-      !DrawCut(pending, &constant, &feature, &range, &threshold)) {
+      !DrawCut(pending, &constant, &feature, &threshold)) {
     MakeLeaf(pending);
     return;
   }
@@ -168,25 +171,30 @@ void IsolationForest::Split(const Pending& pending) {
 
 // Features found constant move to the front of varying_, so that no descendant
 // draws them again. A sibling, which knows fewer, only sees another order of the rest.
-bool IsolationForest::DrawCut(const Pending& pending, uint32_t* constant, uint16_t* feature, Range* range,
+bool IsolationForest::DrawCut(const Pending& pending, uint32_t* constant, uint16_t* feature,
                               float* threshold) {
   while (*constant < varying_.size()) {
     const uint64_t bits = random_.Next();
     const uint32_t rest = static_cast<uint32_t>(varying_.size()) - *constant;
     uint16_t& drawn = varying_[*constant + SplitMix::Below(static_cast<uint32_t>(bits >> 32), rest)];
-    *range = RangeOf(Column(drawn), pending.begin, pending.end);
-    if (range->varies()) {
+    const Range range = RangeOf(Column(drawn), pending.begin, pending.end);
+    if (range.varies()) {
       *feature = drawn;
-      const double share = static_cast<double>(static_cast<uint32_t>(bits)) / 4294967296.0;
-      const double low = range->low;
-      *threshold = static_cast<float>(low + share * (range->high - low));
-      // Rounding, or an infinite range, may have left no row above it.
-      if (!(*threshold < range->high)) *threshold = range->low;
+      *threshold = Threshold(range, static_cast<double>(static_cast<uint32_t>(bits)) / 4294967296.0);
       return true;
     }
     std::swap(drawn, varying_[(*constant)++]);
   }
   return false;
+}
+
+// Without a margin at least one row lies on each side.
+float IsolationForest::Threshold(const Range& range, double share) const {
+  const double width = static_cast<double>(range.high) - range.low;
+  const float threshold = ToFeature(range.low + width * (share * (1 + 2 * margin_) - margin_));
+  // Rounding may have left no row above it, and an infinite range no number.
+  const bool sound = margin_ > 0 ? threshold == threshold : threshold < range.high;
+  return sound ? threshold : range.low;
 }
 
 // NaN loses every comparison, so it changes neither end.

@@ -31,6 +31,12 @@ double AveragePathLength(size_t n);
 // equal ones), in the fit and in the score; a feature's range is that of its
 // values that are present. A feature constant in a node is never cut there.
 // Infinite values are legal.
+// Margin: the paper cuts within the range of a node's rows only, so a point far
+// outside is no easier to isolate than the outermost row, and one wild feature
+// among many calm ones hardly shows. With a margin some cuts fall beyond the rows
+// and part them from what may come. That is right for judging new points by
+// samples known to be calm (0.5 is good); where the samples hold the outliers
+// sought, leave it 0.
 //
 // The fit is built in the background: Begin() copies the samples, each Step()
 // processes some nodes; the trees are the same however the steps are cut.
@@ -38,19 +44,22 @@ double AveragePathLength(size_t n);
 //
 // Cost: a score is trees x height dependent loads, ten trees side by side; a
 // node of the fit is two passes over its rows. No allocation after the
-// constructor, which takes at most 8 bytes x trees x 2 x subsample for nodes and
-// 4 bytes x capacity x features for the copy of the samples.
+// constructor, which reserves 8 bytes x trees x 2 x subsample (rounded up to a power
+// of 2) for nodes, of which a fit touches about a quarter, and takes 4 bytes x
+// capacity x features for the copy of the samples.
 //
 // Source: Liu, Ting, Zhou 2008: training section 4.1 (algorithms 1 and 2),
 // evaluation section 4.2 (algorithm 3), score section 2 (equation 2), 100 trees
 // of 256 samples section 4.1. Departures: c(n) above; a feature is drawn among
 // those that vary in the node, as scikit-learn does, where the paper draws among
-// all; values that are missing.
+// all; values that are missing; the margin (compare the acceptable range of Liu,
+// Ting, Zhou, "On detecting clustered anomalies using SCiForest", ECML PKDD 2010).
 class IsolationForest {
  public:
   struct Options {
     size_t trees = 100;
     size_t subsample = 256;  // rows of each tree
+    double margin = 0;       // of a range that is cut beyond each end, as a share of it; at most 10
   };
 
   // capacity: most rows of one fit.
@@ -119,8 +128,9 @@ class IsolationForest {
   void StartTree();
   void DrawRows();
   void Split(const Pending& pending);
-  // Draws a feature that varies in the node; false if none does.
-  bool DrawCut(const Pending& pending, uint32_t* constant, uint16_t* feature, Range* range, float* threshold);
+  // Draws a feature that varies in the node, and where to cut it; false if none varies.
+  bool DrawCut(const Pending& pending, uint32_t* constant, uint16_t* feature, float* threshold);
+  float Threshold(const Range& range, double share) const;
   Range RangeOf(const float* column, uint32_t begin, uint32_t end) const;
   // Moves rows at most the threshold to the front; returns where the others begin.
   uint32_t Partition(const float* column, uint32_t begin, uint32_t end, float threshold);
@@ -133,6 +143,7 @@ class IsolationForest {
   size_t capacity_;
   size_t trees_;
   size_t subsample_;
+  double margin_;
   std::vector<double> path_;  // AveragePathLength(i)
 
   // The forest. nodes_[0] is a leaf of length 0, which fills the last group.

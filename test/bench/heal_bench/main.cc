@@ -18,7 +18,7 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
-    {"outlier", "--train TRAIN.csv --test TEST.csv --out SCORES [--seed N]",
+    {"outlier", "--train TRAIN.csv --test TEST.csv --out SCORES [--seed N] [--margin M]",
      "isolation forest: one score per test row, higher is more anomalous", heal::bench::RunOutlier},
 };
 

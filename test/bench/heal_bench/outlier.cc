@@ -2,7 +2,7 @@
 //
 // Features are standardised by the mean and deviation of the training rows; a
 // column "label" is no feature; an empty field is a missing value. The output
-// has one number per test row.
+// has one number per test row. --margin is IsolationForest::Options::margin.
 
 #include <algorithm>
 #include <charconv>
@@ -26,6 +26,7 @@ namespace {
 struct Arguments {
   std::string train, test, out;
   uint64_t seed = 1;
+  double margin = 0;
 };
 
 struct Scaling {
@@ -33,13 +34,14 @@ struct Scaling {
   double deviation = 1;
 };
 
-uint64_t ParseSeed(const std::string& text) {
-  uint64_t seed = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+template <typename Number>
+Number ParseValue(const std::string& name, const std::string& text) {
+  Number number{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size()) {
-    throw std::runtime_error("--seed needs a number, not \"" + text + "\"");
+    throw std::runtime_error(name + " needs a number, not \"" + text + "\"");
   }
-  return seed;
+  return number;
 }
 
 Arguments ParseArguments(std::span<char* const> args) {
@@ -55,7 +57,9 @@ Arguments ParseArguments(std::span<char* const> args) {
     } else if (name == "--out") {
       arguments.out = value;
     } else if (name == "--seed") {
-      arguments.seed = ParseSeed(value);
+      arguments.seed = ParseValue<uint64_t>(name, value);
+    } else if (name == "--margin") {
+      arguments.margin = ParseValue<double>(name, value);
     } else {
       throw std::runtime_error("unknown argument \"" + name + "\"");
     }
@@ -152,7 +156,7 @@ int RunOutlier(std::span<char* const> args) {
 
   std::vector<Scaling> scalings;
   for (size_t column = 0; column < width; ++column) scalings.push_back(ScalingOf(samples, column, width));
-  IsolationForest forest(width, train.rows.size());
+  IsolationForest forest(width, train.rows.size(), {.margin = arguments.margin});
   forest.Fit(Standardise(samples, scalings), arguments.seed);
   const std::vector<float> queries = Standardise(points, scalings);
   std::vector<double> scores;
