@@ -177,11 +177,13 @@ TEST(FrameForest, AShortFaultIsNotLearntALastingChangeIs) {
   const std::vector<double> changed(kFeatures, 15);
   for (int i = 0; i < 30; ++i) ASSERT_LT(forest.Observe(changed).tail, 1e-4) << "frame " << i;
   Watch(&forest, &server, 20);
-  EXPECT_LT(forest.Observe(changed).tail, 1e-4) << "the fault was learnt";
+  const FrameVerdict before = forest.Observe(changed);
+  EXPECT_LT(before.tail, 1e-4) << "the fault was learnt";
   Watch(&forest, &server, 1);
-  double tail = 0;
-  for (int i = 0; i < 6000; ++i) tail = forest.Observe(changed).tail;
-  EXPECT_GT(tail, 0.1);
+  FrameVerdict after{};
+  for (int i = 0; i < 6000; ++i) after = forest.Observe(changed);
+  EXPECT_GT(after.tail, 0.1);
+  EXPECT_LT(after.score, before.score - 0.1) << "the memory did not follow";
 }
 
 TEST(FrameForest, FitsAreSpreadOverFrames) {

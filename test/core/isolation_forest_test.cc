@@ -332,13 +332,17 @@ TEST(IsolationForest, HostileSamples) {
   }
 }
 
+// The threshold can only be the lower of the two, so a value equals it.
 TEST(IsolationForest, NeighbouringValuesAreToldApart) {
   const float low = 1, high = std::nextafter(1.0F, 2.0F);
-  std::vector<float> samples(256, low);
-  samples[0] = high;
-  IsolationForest forest(1, 256);
-  forest.Fit(samples, 1);
-  EXPECT_GT(forest.Score({&high, 1}), forest.Score({&low, 1}) + 0.3);
+  for (const bool mirrored : {false, true}) {
+    const float one = mirrored ? low : high, many = mirrored ? high : low;
+    std::vector<float> samples(256, many);
+    samples[0] = one;
+    IsolationForest forest(1, 256);
+    forest.Fit(samples, 1);
+    EXPECT_GT(forest.Score({&one, 1}), forest.Score({&many, 1}) + 0.3) << "mirrored " << mirrored;
+  }
 }
 
 TEST(IsolationForest, RowsBeyondTheCapacityAreLeftOut) {
