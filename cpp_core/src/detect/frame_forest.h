@@ -47,14 +47,14 @@ struct FrameVerdict {
 // Deterministic: equal frames and seed give equal verdicts.
 // Cost of a frame: one score, one pass over `history` floats, and `fit_nodes`
 // nodes of the fit while one is under way; one frame of a fit copies the memory.
-// No allocation after the constructor. Memory is about 8 bytes x capacity x
+// No allocation after the constructor. Memory is about 12 bytes x capacity x
 // features and 16 bytes x trees x 2 x subsample, of which a quarter is touched.
 //
 // Source: the memory is Aggarwal, "On biased reservoir sampling in the presence
-// of stream evolution", VLDB 2006, section 2 (memory-less reservoir). The tail is
+// of stream evolution", VLDB 2006 (memory-less reservoir). The tail is
 // peaks over threshold with an exponential excess, the case of shape 0 of Siffer
-// et al., "Anomaly detection in streams with extreme value theory", KDD 2017,
-// section 3. Departure: shape 0 is assumed; scores are bounded, so it errs to the
+// et al., "Anomaly detection in streams with extreme value theory", KDD 2017.
+// Departure: shape 0 is assumed; scores are bounded, so it errs to the
 // side of too large a tail.
 class FrameForest {
  public:

@@ -12,7 +12,7 @@ namespace heal {
 // Not for secrets.
 //
 // Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
-// OOPSLA 2014, figure 17 (constants of variant 13 of Stafford's mixer).
+// OOPSLA 2014, with the constants of variant 13 of Stafford's mixer.
 class SplitMix {
  public:
   explicit SplitMix(uint64_t seed) : state_(seed) {}
