@@ -53,8 +53,9 @@ build/pg_heal--$(HEAL_VERSION).sql: control/pg_heal--$(HEAL_VERSION).sql $(CORE_
 	sed -e '/^-- @shipped@/{' -e 'r build/shipped.sql' -e 'd' -e '}' $< > $@
 
 programs: $(CORE_LIB)
+	cmake --build $(CORE_BUILD) --target heal-bench
 	mkdir -p build/bin
-	cp $(CORE_BUILD)/bin/heal-catalogue build/bin/
+	cp $(CORE_BUILD)/bin/heal-catalogue $(CORE_BUILD)/bin/heal-bench build/bin/
 
 demo:
 	scripts/demo.sh
