@@ -12,17 +12,25 @@ constexpr double kLargest = 1e140;     // beyond it squares overflow
 constexpr double kGaussian = 1.4826;   // deviation over median absolute deviation
 constexpr double kOutlier = 5;         // deviations from the neighbours' median
 constexpr double kDrop = 7;            // deviations of the increments
-constexpr double kDropOfRange = 0.02;  // and at least this share of the range
+constexpr double kDropOfRange = 0.005;  // and at least this share of the range
 constexpr size_t kDropLength = 3;      // samples an abrupt drop may take
 constexpr double kIrregular = 0.35;    // variation up to which cleanups are regular
 constexpr double kWandering = 0.1;     // of the window: correlation time of what is signal
+constexpr double kSmallestPhi = -0.4;
 constexpr double kLargestPhi = 0.99;
+constexpr double kGap = 1.6;  // steps: something is missing between
 constexpr double kVisibleQuantum = 0.001;  // of the range: coarser values are counted in steps
 constexpr double kTwoEnds = 0.41;  // deviation of the difference of two roundings
 constexpr double kRadian = 6.283185307179586;
 constexpr size_t kFirstHarmonic = 3;
 constexpr size_t kFirstReset = 9;
 constexpr size_t kCyclePoints = 10;  // fewer per cycle: harmonics would be guesses
+
+// Correlation over a gap. Alternating noise has one only from step to step.
+double Rho(double phi, double gap) {
+  if (phi > 0) return std::pow(phi, std::max(gap, 0.1));
+  return gap < kGap ? phi : 0;
+}
 
 bool Usable(double value) { return std::isfinite(value) && std::fabs(value) < kLargest; }
 
@@ -405,7 +413,7 @@ double TrendFitter::Correlation(const TrendModel& model) const {
   double squares = 0;
   size_t pairs = 0;
   for (size_t i = 1; i < n_; ++i) {
-    if (gap_[i] > 1.6) continue;
+    if (gap_[i] >= kGap) continue;
     products += residual_[i] * residual_[i - 1];
     squares += (residual_[i] * residual_[i] + residual_[i - 1] * residual_[i - 1]) / 2;
     ++pairs;
@@ -415,7 +423,7 @@ double TrendFitter::Correlation(const TrendModel& model) const {
   const double p = static_cast<double>(model.size);
   // Towards phi = 1 the bias about a line grows to 10 / n (Dickey and Fuller 1979).
   const double root = phi > 0 ? 4 * std::pow(phi, 8) : 0;
-  return std::clamp(phi + (p + (p + 2) * phi + root) / static_cast<double>(pairs), 0.0, kLargestPhi);
+  return std::clamp(phi + (p + (p + 2) * phi + root) / static_cast<double>(pairs), kSmallestPhi, kLargestPhi);
 }
 
 // One generalised least squares fit with the model's phi; leaves the residuals
@@ -425,7 +433,7 @@ bool TrendFitter::Solve(TrendModel* model) {
   std::array<double, kColumns * kColumns> normal{};
   std::array<double, kColumns> right{};
   for (size_t i = 0; i < n_; ++i) {
-    const double rho = i == 0 || model->phi == 0 ? 0 : std::pow(model->phi, std::max(gap_[i], 0.1));
+    const double rho = i == 0 ? 0 : Rho(model->phi, gap_[i]);
     const double factor = 1 / std::sqrt(1 - rho * rho);
     std::array<double, kColumns> row{};
     for (size_t k = 0; k < p; ++k) {
@@ -471,7 +479,7 @@ void TrendFitter::FitModel(bool curved, bool cyclic, Trend* trend) {
   double squares = 0;
   double determinant = 0;
   for (size_t i = 0; i < n_; ++i) {
-    const double rho = i == 0 || model.phi == 0 ? 0 : std::pow(model.phi, std::max(gap_[i], 0.1));
+    const double rho = i == 0 ? 0 : Rho(model.phi, gap_[i]);
     const double e = residual_[i] - (i == 0 ? 0 : rho * residual_[i - 1]);
     squares += e * e / (1 - rho * rho);
     determinant += std::log1p(-rho * rho);
@@ -481,7 +489,7 @@ void TrendFitter::FitModel(bool curved, bool cyclic, Trend* trend) {
   // A perfect fit leaves rounding errors; nothing is known better than that.
   squares = std::max(squares, n * 1e-24);
   bic_[trend->n_models++] = n * std::log(squares / n) + determinant + p * std::log(n);
-  model.freedom = std::max(n * (1 - model.phi) / (1 + model.phi) - p, 2.0);
+  model.freedom = std::max(n * std::min((1 - model.phi) / (1 + model.phi), 1.0) - p, 2.0);
   const double variance = squares / (n - p);
   model.sigma = std::sqrt(variance) * scale_;
   model.residual = residual_[n_ - 1] * scale_;
@@ -556,7 +564,9 @@ Trend TrendFitter::Fit(std::span<const TimedValue> window, const TrendOptions& o
   BuildDesign(trend);
   for (const bool with_cycle : {false, true}) {
     if (with_cycle && !cyclic) break;
-    for (const bool curved : {false, true}) FitModel(curved, with_cycle, &trend);
+    FitModel(false, with_cycle, &trend);
+    // Uneven teeth look like a curve.
+    if (trend.drop_every == 0) FitModel(true, with_cycle, &trend);
   }
   if (trend.n_models == 0) return trend;
   trend.state = Trend::State::kValid;

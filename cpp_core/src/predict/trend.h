@@ -94,8 +94,7 @@ struct Trend {
 // data show it. The Theil-Sen slope (Sen 1968) is computed beside them: a trend
 // that it contradicts in sign is not believed.
 // Departures: phi is corrected for its small-sample bias (Marriott and Pope 1954,
-// here p + (p + 2) phi over n for p columns), negative phi counts as none; noise
-// that wanders more slowly than a tenth of the window is part of the signal.
+// here p + (p + 2) phi over n for p columns); noise that wanders more slowly than a tenth of the window is part of the signal.
 // Cost: see test/bench/predict_bench.cc; no allocation. Memory: about 50 kB.
 class TrendFitter {
  public:
