@@ -8,8 +8,9 @@
 namespace heal {
 namespace {
 
-constexpr double kSteps = 256;
+constexpr double kSteps = 64;  // of a line or parabola
 constexpr double kMostSteps = 1024;
+constexpr double kCertain = 0.999;  // nothing is gained by looking further
 constexpr double kFarthest = 4e18;  // us; later than that is never
 
 // Probability that the signal is at the limit or above.
@@ -72,6 +73,7 @@ void Scan(const Trend& trend, double limit, double horizon, const double* goals,
       times[next] = Bisect(trend, limit, goals[next], before, now);
       ++next;
     }
+    if (next == 3 && *confidence > kCertain) return;
     before = now;
   }
 }

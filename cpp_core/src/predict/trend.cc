@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "predict/quantiles.h"
 
@@ -23,14 +24,9 @@ constexpr double kVisibleQuantum = 0.001;  // of the range: coarser values are c
 constexpr double kTwoEnds = 0.41;  // deviation of the difference of two roundings
 constexpr double kRadian = 6.283185307179586;
 constexpr size_t kFirstHarmonic = 3;
-constexpr size_t kFirstReset = 9;
+constexpr size_t kTooth = 9;
+constexpr size_t kRest = 20;         // points that must follow a cleanup
 constexpr size_t kCyclePoints = 10;  // fewer per cycle: harmonics would be guesses
-
-// Correlation over a gap. Alternating noise has one only from step to step.
-double Rho(double phi, double gap) {
-  if (phi > 0) return std::pow(phi, std::max(gap, 0.1));
-  return gap < kGap ? phi : 0;
-}
 
 bool Usable(double value) { return std::isfinite(value) && std::fabs(value) < kLargest; }
 
@@ -128,31 +124,35 @@ void TrendFitter::Collect(std::span<const TimedValue> window, Trend* trend) {
 }
 
 // The step of a value counted in whole steps, where it is coarse enough to
-// matter; 0 else. Such a value lies half a step below its signal on average.
+// matter; 0 else, and where all changes are equal. Such a value lies half a step below its signal on average.
 double TrendFitter::Quantum(std::span<const TimedValue> window, int64_t first_us) const {
   double quantum = 0;
   double low = 0;
   double high = 0;
   for (int pass = 0; pass < 2; ++pass) {
     double before = 0;
-    bool any = false;
+    double first = 0;  // change
+    size_t n = 0;
+    bool differ = false;
     double last = -1;
     for (const TimedValue& sample : window) {
       const double time = static_cast<double>(sample.time_us - first_us);
       if (!Usable(sample.value) || time <= last) continue;
       last = time;
-      const double change = any ? std::fabs(sample.value - before) : 0;
-      if (!any) low = high = sample.value;
-      any = true;
+      const double change = n != 0 ? std::fabs(sample.value - before) : 0;
+      if (n == 0) low = high = sample.value;
       before = sample.value;
       low = std::min(low, before);
       high = std::max(high, before);
+      if (n == 1) first = change;
+      differ |= n > 1 && change != first;
+      ++n;
       if (change == 0) continue;
       if (pass == 0 && (quantum == 0 || change < quantum)) quantum = change;
       const double steps = change / quantum;
       if (pass == 1 && std::fabs(steps - std::round(steps)) > 1e-6 * steps) return 0;
     }
-    if (!(quantum > kVisibleQuantum * (high - low))) return 0;
+    if (!differ || !(quantum > kVisibleQuantum * (high - low))) return 0;
   }
   return quantum;
 }
@@ -315,22 +315,20 @@ void TrendFitter::ExpectResets(Trend* trend) const {
   trend->drop_by = drop;
 }
 
-// Regular cleanups are part of the signal. Of others, keeps what came after the
-// last where that is enough, else up to kResets older pieces, each with a level
-// of its own.
-void TrendFitter::CutAtResets(const TrendOptions& options, const Trend& trend) {
-  n_dummies_ = 0;
-  if (n_resets_ == 0 || trend.drop_every > 0) return;
-  size_t keep = std::min(n_resets_, kResets);
-  if (n_ - resets_[n_resets_ - 1].index >= options.min_samples) keep = 0;
-  const size_t from = keep == n_resets_ ? 0 : resets_[n_resets_ - keep - 1].index;
-  for (size_t i = 0; i < keep; ++i) resets_[i].index = resets_[n_resets_ - keep + i].index - from;
-  for (size_t i = from; i < n_; ++i) {
-    time_[i - from] = time_[i];
-    value_[i - from] = value_[i];
-  }
-  n_ -= from;
-  n_dummies_ = keep;
+// Regular cleanups are part of the signal. Of others, only what came after the
+// last counts: what was cleaned up may have been what grew. False where that is
+// too little.
+bool TrendFitter::CutAtReset(const TrendOptions& options, const Trend& trend) {
+  if (n_resets_ == 0 || trend.drop_every > 0) return true;
+  const size_t from = resets_[n_resets_ - 1].index;
+  const size_t rest = n_ - from;
+  if (rest < kRest || rest * trend.samples < options.min_samples * n_) return false;
+  std::copy(time_.begin() + static_cast<std::ptrdiff_t>(from), time_.begin() + static_cast<std::ptrdiff_t>(n_),
+            time_.begin());
+  std::copy(value_.begin() + static_cast<std::ptrdiff_t>(from), value_.begin() + static_cast<std::ptrdiff_t>(n_),
+            value_.begin());
+  n_ = rest;
+  return true;
 }
 
 // Brings the values near one and counts the steps between the points. The
@@ -354,32 +352,22 @@ bool TrendFitter::Normalise(Trend* trend) {
   return true;
 }
 
-// Median of the slopes between all pairs of at most 64 block means; pairs with
-// a cleanup between them say nothing.
+// Median of the slopes between all pairs of at most 64 block means.
 void TrendFitter::TheilSen(Trend* trend) {
   std::array<double, kSlopePoints> time{};
   std::array<double, kSlopePoints> value{};
-  std::array<size_t, kSlopePoints> piece{};
   const size_t block = (n_ + kSlopePoints - 1) / kSlopePoints;
   size_t points = 0;
-  size_t reset = 0;
-  for (size_t i = 0; i < n_;) {
-    while (reset < n_dummies_ && i >= resets_[reset].index) ++reset;
-    size_t end = std::min(i + block, n_);
-    if (reset < n_dummies_) end = std::min(end, resets_[reset].index);
-    if (points == kSlopePoints) break;
+  for (size_t i = 0; i < n_; i += block, ++points) {
+    const size_t end = std::min(i + block, n_);
     for (size_t k = i; k < end; ++k) {
       time[points] += time_[k] / static_cast<double>(end - i);
       value[points] += value_[k] / static_cast<double>(end - i);
     }
-    piece[points++] = reset;
-    i = end;
   }
   size_t slopes = 0;
   for (size_t i = 1; i < points; ++i) {
-    for (size_t j = 0; j < i; ++j) {
-      if (piece[i] == piece[j]) sorted_[slopes++] = (value[i] - value[j]) / (time[i] - time[j]);
-    }
+    for (size_t j = 0; j < i; ++j) sorted_[slopes++] = (value[i] - value[j]) / (time[i] - time[j]);
   }
   trend->theil_sen = Median(slopes) * scale_ * 1e6;
 }
@@ -393,17 +381,14 @@ double TrendFitter::Tooth(const Trend& trend, double time) const {
 
 void TrendFitter::BuildDesign(const Trend& trend) {
   const double span = static_cast<double>(trend.to_us - trend.from_us);
-  size_t reset = 0;
   for (size_t i = 0; i < n_; ++i) {
-    while (reset < n_dummies_ && i >= resets_[reset].index) ++reset;
     const double x = time_[i] / span - 1;
     design_[i] = {1, x, x * x};
     if (trend.cycle_us > 0) {
       Harmonics(Phase(trend.from_us + static_cast<int64_t>(time_[i]), trend.cycle_us),
                 &design_[i][kFirstHarmonic]);
     }
-    for (size_t k = reset; k < n_dummies_; ++k) design_[i][kFirstReset + k] = 1;
-    if (trend.drop_every > 0) design_[i][kFirstReset] = Tooth(trend, time_[i]) / span;
+    if (trend.drop_every > 0) design_[i][kTooth] = Tooth(trend, time_[i]) / span;
   }
 }
 
@@ -426,14 +411,29 @@ double TrendFitter::Correlation(const TrendModel& model) const {
   return std::clamp(phi + (p + (p + 2) * phi + root) / static_cast<double>(pairs), kSmallestPhi, kLargestPhi);
 }
 
+// The correlation over each gap. Alternating noise has one only from step to
+// step.
+void TrendFitter::Correlate(double phi) {
+  const double rate = phi > 0 ? std::log(phi) : 0;
+  rho_[0] = 0;
+  for (size_t i = 1; i < n_; ++i) {
+    if (phi > 0) {
+      rho_[i] = gap_[i] == 1 ? phi : std::exp(rate * std::max(gap_[i], 0.1));
+    } else {
+      rho_[i] = gap_[i] < kGap ? phi : 0;
+    }
+  }
+}
+
 // One generalised least squares fit with the model's phi; leaves the residuals
 // and, in covariance, the inverse of the normal matrix.
 bool TrendFitter::Solve(TrendModel* model) {
   const size_t p = model->size;
+  Correlate(model->phi);
   std::array<double, kColumns * kColumns> normal{};
   std::array<double, kColumns> right{};
   for (size_t i = 0; i < n_; ++i) {
-    const double rho = i == 0 ? 0 : Rho(model->phi, gap_[i]);
+    const double rho = rho_[i];
     const double factor = 1 / std::sqrt(1 - rho * rho);
     std::array<double, kColumns> row{};
     for (size_t k = 0; k < p; ++k) {
@@ -469,8 +469,7 @@ void TrendFitter::FitModel(bool curved, bool cyclic, Trend* trend) {
   columns_[model.size++] = 1;
   if (curved) columns_[model.size++] = 2;
   for (size_t k = 0; cyclic && k < 6; ++k) columns_[model.size++] = kFirstHarmonic + k;
-  if (trend->drop_every > 0) columns_[model.size++] = kFirstReset;
-  for (size_t k = 0; k < n_dummies_; ++k) columns_[model.size++] = kFirstReset + k;
+  if (trend->drop_every > 0) columns_[model.size++] = kTooth;
   if (n_ < model.size + 4 || !Solve(&model)) return;
   for (int pass = 0; pass < 2; ++pass) {
     model.phi = Correlation(model);
@@ -479,7 +478,7 @@ void TrendFitter::FitModel(bool curved, bool cyclic, Trend* trend) {
   double squares = 0;
   double determinant = 0;
   for (size_t i = 0; i < n_; ++i) {
-    const double rho = i == 0 ? 0 : Rho(model.phi, gap_[i]);
+    const double rho = rho_[i];
     const double e = residual_[i] - (i == 0 ? 0 : rho * residual_[i - 1]);
     squares += e * e / (1 - rho * rho);
     determinant += std::log1p(-rho * rho);
@@ -515,10 +514,34 @@ void TrendFitter::Weigh(Trend* trend) {
   trend->n_models = kept;
 }
 
+// Of the slope at the end, averaged over the models.
+double TrendFitter::SlopeQuantile(const Trend& trend, double goal) {
+  constexpr size_t kSlope = TrendModel::kColumns + 1;
+  const double deviate = NormalQuantile(goal);
+  double low = std::numeric_limits<double>::infinity();
+  double high = -low;
+  for (size_t i = 0; i < trend.n_models; ++i) {
+    const TrendModel& model = trend.models[i];
+    const double at = model.coefficient[1] + StudentOfNormal(deviate, model.freedom) * std::sqrt(model.covariance[kSlope]);
+    low = std::min(low, at);
+    high = std::max(high, at);
+  }
+  for (int step = 0; step < 40 && high > low; ++step) {
+    const double middle = low + (high - low) / 2;
+    double below = 0;
+    for (size_t i = 0; i < trend.n_models; ++i) {
+      const TrendModel& model = trend.models[i];
+      const double error = std::sqrt(model.covariance[kSlope]);
+      const double t = (middle - model.coefficient[1]) / error;
+      below += model.weight * (error > 0 ? NormalCdf(NormalOfStudent(t, model.freedom)) : t >= 0 ? 1.0 : 0.0);
+    }
+    (below < goal ? low : high) = middle;
+  }
+  return high * 1e6 / static_cast<double>(trend.to_us - trend.from_us);
+}
+
 void TrendFitter::Summarise(const TrendOptions& options, Trend* trend) const {
   const double per_second = 1e6 / static_cast<double>(trend->to_us - trend->from_us);
-  double variance = 0;
-  double freedom = 0;
   double curved = 0;
   double cyclic = 0;
   for (size_t i = 0; i < trend->n_models; ++i) {
@@ -527,7 +550,6 @@ void TrendFitter::Summarise(const TrendOptions& options, Trend* trend) const {
     trend->slope += model.weight * model.coefficient[1] * per_second;
     trend->noise += model.weight * model.sigma;
     trend->autocorrelation += model.weight * model.phi;
-    freedom += model.weight * model.freedom;
     if (model.curved) curved += model.weight;
     if (model.cyclic) cyclic += model.weight;
     const double error = std::sqrt(model.covariance[TrendModel::kColumns + 1]);
@@ -535,14 +557,8 @@ void TrendFitter::Summarise(const TrendOptions& options, Trend* trend) const {
     trend->rising += model.weight * (error > 0 ? NormalCdf(NormalOfStudent(gain / error, model.freedom))
                                                : gain > 0 ? 1.0 : 0.0);
   }
-  for (size_t i = 0; i < trend->n_models; ++i) {
-    const TrendModel& model = trend->models[i];
-    const double off = model.coefficient[1] * per_second - trend->slope;
-    variance += model.weight * (model.covariance[TrendModel::kColumns + 1] * per_second * per_second + off * off);
-  }
-  const double reach = StudentOfNormal(NormalQuantile((1 + options.rate) / 2), freedom) * std::sqrt(variance);
-  trend->slope_low = trend->slope - reach;
-  trend->slope_high = trend->slope + reach;
+  trend->slope_low = SlopeQuantile(*trend, (1 - options.rate) / 2);
+  trend->slope_high = SlopeQuantile(*trend, (1 + options.rate) / 2);
   trend->accelerating = curved > 0.5;
   trend->cyclic = cyclic > 0.5;
 }
@@ -553,7 +569,7 @@ Trend TrendFitter::Fit(std::span<const TimedValue> window, const TrendOptions& o
   if (trend.samples < options.min_samples) return trend;
   DropOutliers();
   FindResets(&trend);
-  CutAtResets(options, trend);
+  if (!CutAtReset(options, trend)) return trend;
   trend.state = Trend::State::kNoSpan;
   if (!Normalise(&trend)) return trend;
   TheilSen(&trend);
@@ -575,7 +591,7 @@ Trend TrendFitter::Fit(std::span<const TimedValue> window, const TrendOptions& o
   return trend;
 }
 
-// The columns of a model; irregular cleanups lie in the past.
+// The columns of a model.
 void Trend::Row(const TrendModel& model, int64_t time_us, double* row) const {
   const double span = static_cast<double>(to_us - from_us);
   const double x = static_cast<double>(time_us - to_us) / span;
@@ -588,7 +604,6 @@ void Trend::Row(const TrendModel& model, int64_t time_us, double* row) const {
     n += 6;
   }
   if (drop_every > 0) row[n++] = std::fmod(static_cast<double>(time_us - last_reset_us), drop_every) / span;
-  while (n < model.size) row[n++] = 0;
 }
 
 Trend::Point Trend::At(const TrendModel& model, int64_t time_us) const {

@@ -16,7 +16,7 @@ struct TimedValue {
 };
 
 struct TrendOptions {
-  size_t min_samples = 30;                  // fewer finite ones: no trend
+  size_t min_samples = 30;                  // fewer of them, in all or since a cleanup: no trend
   int64_t cycle_us = int64_t{86400000000};  // the cycle looked for; 0: none
   double rate = 0.8;                        // of the interval of the slope
 };
@@ -24,11 +24,11 @@ struct TrendOptions {
 // One way to read the series: a straight line or a parabola, with or without
 // a cycle. Times are in units of the observed span, 0 the last observation.
 struct TrendModel {
-  static constexpr size_t kColumns = 13;  // 1, x, x^2, three harmonics, four resets (or teeth)
+  static constexpr size_t kColumns = 10;  // 1, x, x^2, three harmonics, time since the last cleanup
 
   bool curved = false;
   bool cyclic = false;
-  size_t size = 0;  // columns in use, the resets last
+  size_t size = 0;  // columns in use, in that order
   std::array<double, kColumns> coefficient{};
   std::array<double, kColumns * kColumns> covariance{};
   double sigma = 0;     // deviation of the noise
@@ -84,7 +84,7 @@ struct Trend {
 // Fits trends. Holds only working space: one fitter serves any number of series.
 //
 // The window is thinned to at most 192 block means, freed of single outliers
-// (Hampel's identifier), cut at cleanups, and turned into the middles of its
+// (Hampel's identifier), cut at the last cleanup unless they are regular, and turned into the middles of its
 // steps where it moves in steps. Line and parabola, with and without a cycle,
 // are fitted by generalised least squares with first-order autoregressive noise
 // (Prais and Winsten 1954), whose covariance is honest about correlated samples:
@@ -105,7 +105,6 @@ class TrendFitter {
 
  private:
   static constexpr size_t kColumns = TrendModel::kColumns;
-  static constexpr size_t kResets = 4;
   static constexpr size_t kSlopePoints = 64;
 
   struct Reset {
@@ -123,14 +122,16 @@ class TrendFitter {
   void AddReset(size_t index, double time, double drop);
   double Tooth(const Trend& trend, double time) const;
   void ExpectResets(Trend* trend) const;
-  void CutAtResets(const TrendOptions& options, const Trend& trend);
+  bool CutAtReset(const TrendOptions& options, const Trend& trend);
   bool Normalise(Trend* trend);
   void TheilSen(Trend* trend);
   void BuildDesign(const Trend& trend);
   void FitModel(bool curved, bool cyclic, Trend* trend);
+  void Correlate(double phi);
   bool Solve(TrendModel* model);
   double Correlation(const TrendModel& model) const;
   void Weigh(Trend* trend);
+  static double SlopeQuantile(const Trend& trend, double goal);
   void Summarise(const TrendOptions& options, Trend* trend) const;
   double Median(size_t n);  // of sorted_[0..n)
 
@@ -138,6 +139,7 @@ class TrendFitter {
   std::array<double, kPoints> time_{};  // us since the first sample of the window
   std::array<double, kPoints> value_{};
   std::array<double, kPoints> gap_{};  // steps to the sample before
+  std::array<double, kPoints> rho_{};  // correlation of the noise across the gap
   std::array<double, kPoints> residual_{};
   std::array<std::array<double, kColumns>, kPoints> design_{};
   std::array<double, kSlopePoints * kSlopePoints / 2> sorted_{};
@@ -145,7 +147,6 @@ class TrendFitter {
   std::array<size_t, kColumns> columns_{};
   std::array<Reset, 16> resets_{};
   size_t n_resets_ = 0;
-  size_t n_dummies_ = 0;
   double scale_ = 1;  // the values are divided by it
   double origin_ = 0;
 };
