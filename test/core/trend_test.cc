@@ -205,5 +205,11 @@ TEST_F(TrendTest, StepsStandForTheSignalBehindThem) {
   EXPECT_NEAR(trend.level, 0.113 * 179, 0.06);
 }
 
+TEST_F(TrendTest, StepsThatCeasedAreNotContinued) {
+  const Trend trend = Fit(Sampled(180, kMinute, [](double i) { return i < 42 ? i : 10.0; }));
+  EXPECT_LE(trend.rising, 0.95);
+  EXPECT_NEAR(trend.level, 10.5, 1e-6);  // the middle of a step
+}
+
 }  // namespace
 }  // namespace heal

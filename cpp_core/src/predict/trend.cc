@@ -25,6 +25,7 @@ constexpr double kTwoEnds = 0.41;  // deviation of the difference of two roundin
 constexpr double kRadian = 6.283185307179586;
 constexpr size_t kFirstHarmonic = 3;
 constexpr size_t kTooth = 9;
+constexpr double kStall = 3;         // mean lengths of a step
 constexpr size_t kRest = 20;         // points that must follow a cleanup
 constexpr size_t kCyclePoints = 10;  // fewer per cycle: harmonics would be guesses
 
@@ -101,11 +102,15 @@ void TrendFitter::Collect(std::span<const TimedValue> window, Trend* trend) {
   size_t rises = 0;
   int64_t first = 0;
   int64_t last = 0;
+  int64_t run_start = 0;
   double before = 0;
   for (const TimedValue& sample : window) {
     if (!Usable(sample.value) || (trend->samples != 0 && sample.time_us <= last)) continue;
     if (trend->samples++ == 0) first = sample.time_us;
-    if (runs == 0 || sample.value != before) ++runs;
+    if (runs == 0 || sample.value != before) {
+      ++runs;
+      run_start = sample.time_us;
+    }
     if (runs > 1 && sample.value > before) ++rises;
     before = sample.value;
     last = sample.time_us;
@@ -113,7 +118,12 @@ void TrendFitter::Collect(std::span<const TimedValue> window, Trend* trend) {
   trend->from_us = first;
   trend->to_us = last;
   if (trend->samples == 0) return;
-  const bool stepped = runs >= 8 && runs <= kPoints && runs * 4 <= trend->samples && rises * 10 >= (runs - 1) * 9;
+  // The step in progress is left out of a compressed series; one that lasts
+  // longer than the others says that the rise is over.
+  const bool stalled = static_cast<double>(last - run_start) * static_cast<double>(runs) >
+                       kStall * static_cast<double>(last - first);
+  const bool stepped = runs >= 8 && runs <= kPoints && runs * 4 <= trend->samples &&
+                       rises * 10 >= (runs - 1) * 9 && !stalled;
   if (stepped) {
     CompressSteps(window, first);
   } else {
