@@ -24,7 +24,9 @@ void BM_TrendFit(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(fitter->Fit(series.values, {}));
   state.SetLabel(heal::KindName(static_cast<heal::Kind>(state.range(0))));
 }
-BENCHMARK(BM_TrendFit)->DenseRange(0, static_cast<int64_t>(heal::Kind::kCount) - 1)->Unit(benchmark::kMicrosecond);
+BENCHMARK(BM_TrendFit)
+    ->DenseRange(0, static_cast<int64_t>(heal::Kind::kCount) - 1)
+    ->Unit(benchmark::kMicrosecond);
 
 void BM_TimeToLimit(benchmark::State& state) {
   const heal::GeneratedSeries series = Series(state.range(0));
@@ -33,7 +35,9 @@ void BM_TimeToLimit(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(heal::TimeToLimit(trend, series.limit, {}));
   state.SetLabel(heal::KindName(static_cast<heal::Kind>(state.range(0))));
 }
-BENCHMARK(BM_TimeToLimit)->DenseRange(0, static_cast<int64_t>(heal::Kind::kCount) - 1)->Unit(benchmark::kMicrosecond);
+BENCHMARK(BM_TimeToLimit)
+    ->DenseRange(0, static_cast<int64_t>(heal::Kind::kCount) - 1)
+    ->Unit(benchmark::kMicrosecond);
 
 // A tick with n subjects of which the given share grows.
 void BM_ForecasterTick(benchmark::State& state) {
@@ -48,7 +52,8 @@ void BM_ForecasterTick(benchmark::State& state) {
   const auto fill = [&] {
     for (size_t i = 0; i < n; ++i) {
       const double base = growing ? static_cast<double>(tick) : 0;
-      samples[i] = {heal::Resource::kDisk, names[i], base + random.Normal(), growing ? base * 1.5 + 100 : 1e6};
+      samples[i] = {heal::Resource::kDisk, names[i], base + random.Normal(),
+                    growing ? base * 1.5 + 100 : 1e6};
     }
     ++tick;
   };
@@ -63,6 +68,11 @@ void BM_ForecasterTick(benchmark::State& state) {
   state.counters["bytes_per_subject"] = static_cast<double>(heal::Forecaster::SubjectBytes());
   state.counters["fitter_bytes"] = static_cast<double>(sizeof(heal::TrendFitter));
 }
-BENCHMARK(BM_ForecasterTick)->Args({1, 0})->Args({64, 0})->Args({1, 1})->Args({64, 1})->Unit(benchmark::kMicrosecond);
+BENCHMARK(BM_ForecasterTick)
+    ->Args({1, 0})
+    ->Args({64, 0})
+    ->Args({1, 1})
+    ->Args({64, 1})
+    ->Unit(benchmark::kMicrosecond);
 
 }  // namespace

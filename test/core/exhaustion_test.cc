@@ -116,7 +116,8 @@ TEST_F(ExhaustionTest, AMovedLimitMovesTheTime) {
 // the signal without noise reaches the limit.
 TEST_F(ExhaustionTest, TheIntervalKeepsItsRate) {
   constexpr int kRounds = 1000;
-  std::printf("%-22s %8s %8s %8s %8s %8s %8s\n", "kind", "given %", "cover %", "early %", "late %", "open %", "width");
+  std::printf("%-22s %8s %8s %8s %8s %8s %8s\n", "kind", "given %", "cover %", "early %", "late %", "open %",
+              "width");
   for (size_t kind = 0; kind < static_cast<size_t>(Kind::kCount); ++kind) {
     int given = 0;
     int before = 0;
@@ -137,7 +138,8 @@ TEST_F(ExhaustionTest, TheIntervalKeepsItsRate) {
                        static_cast<double>(series.truth_us - trend.to_us));
     }
     ASSERT_GT(given, kRounds * 7 / 10) << KindName(static_cast<Kind>(kind));
-    std::nth_element(widths.begin(), widths.begin() + static_cast<std::ptrdiff_t>(widths.size() / 2), widths.end());
+    std::nth_element(widths.begin(), widths.begin() + static_cast<std::ptrdiff_t>(widths.size() / 2),
+                     widths.end());
     const double percent = 100.0 / given;
     const double cover = 100 - percent * (before + after);
     // "early": the truth lies before the interval.

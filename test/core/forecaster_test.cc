@@ -249,7 +249,8 @@ TEST_F(ForecasterTest, NothingIsAllocatedAfterTheConstructor) {
   size_t events = 0;
   for (int tick = 0; tick < 800; ++tick) {
     for (size_t i = 0; i < samples.size(); ++i) {
-      const double value = std::fmod(static_cast<double>(tick) * static_cast<double>(i + 1), 5000.0 + 100 * static_cast<double>(i));
+      const double value = std::fmod(static_cast<double>(tick) * static_cast<double>(i + 1),
+                                     5000.0 + 100 * static_cast<double>(i));
       samples[i] = {Resource::kSlotWal, names[i], value + random.Normal(), 4500};
     }
     events += forecaster_.Observe(kStart + tick * kSecond, samples).size();

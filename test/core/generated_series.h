@@ -49,10 +49,18 @@ enum class Kind {
 };
 
 inline const char* KindName(Kind kind) {
-  constexpr std::array<const char*, static_cast<size_t>(Kind::kCount)> kNames = {
-      "linear, noise 0.5 %", "linear, noise 2 %",  "linear, noise 5 %", "linear, noise 15 %",
-      "accelerating",        "daily cycle",        "resets",            "regular cleanups",
-      "AR(1) noise",         "integer steps",      "NaN, spikes, clock", "random growth"};
+  constexpr std::array<const char*, static_cast<size_t>(Kind::kCount)> kNames = {"linear, noise 0.5 %",
+                                                                                 "linear, noise 2 %",
+                                                                                 "linear, noise 5 %",
+                                                                                 "linear, noise 15 %",
+                                                                                 "accelerating",
+                                                                                 "daily cycle",
+                                                                                 "resets",
+                                                                                 "regular cleanups",
+                                                                                 "AR(1) noise",
+                                                                                 "integer steps",
+                                                                                 "NaN, spikes, clock",
+                                                                                 "random growth"};
   return kNames[static_cast<size_t>(kind)];
 }
 
@@ -66,7 +74,8 @@ struct GeneratedSeries {
 // makes in `total` samples; it is cut after 30 to 90 % of them.
 class SeriesGenerator {
  public:
-  SeriesGenerator(Kind kind, uint64_t seed) : kind_(kind), random_(seed * 1000003 + static_cast<uint64_t>(kind)) {}
+  SeriesGenerator(Kind kind, uint64_t seed)
+      : kind_(kind), random_(seed * 1000003 + static_cast<uint64_t>(kind)) {}
 
   GeneratedSeries Make() {
     Shape();
@@ -164,14 +173,16 @@ class SeriesGenerator {
     double x = time / (static_cast<double>(step_) * total_);
     if (kind_ == Kind::kRandomGrowth) {
       const size_t index = static_cast<size_t>(time / static_cast<double>(step_));
-      while (walk_.size() <= index) walk_.push_back(walk_.back() - std::log(random_.Uniform()) * rise / total_);
+      while (walk_.size() <= index)
+        walk_.push_back(walk_.back() - std::log(random_.Uniform()) * rise / total_);
       return walk_[index];
     }
     double signal = rise * ((1 - curve_) * x + curve_ * x * x);
     if (kind_ == Kind::kDailyCycle) {
       const double angle = 6.283185307179586 * (static_cast<double>(start_) + time) / 86400e6;
       for (int k = 0; k < 2; ++k) {
-        signal += harmonic_[2 * k] * std::cos((k + 1) * angle) + harmonic_[2 * k + 1] * std::sin((k + 1) * angle);
+        signal +=
+            harmonic_[2 * k] * std::cos((k + 1) * angle) + harmonic_[2 * k + 1] * std::sin((k + 1) * angle);
       }
     }
     if (tooth_ > 0) signal = (x - fall_ * tooth_ * std::floor(x / tooth_)) / (1 - fall_);

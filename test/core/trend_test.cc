@@ -165,9 +165,8 @@ TEST_F(TrendTest, ADailyCycleNeedsTwoDaysAndExplainsVariance) {
 
 TEST_F(TrendTest, AfterACleanupOnlyWhatCameLaterCounts) {
   Random random(6);
-  const Trend trend = Fit(Sampled(150, kMinute, [&](double i) {
-    return (i < 80 ? 100 + 4 * i : 2 * (i - 80)) + 0.5 * random.Normal();
-  }));
+  const Trend trend = Fit(Sampled(
+      150, kMinute, [&](double i) { return (i < 80 ? 100 + 4 * i : 2 * (i - 80)) + 0.5 * random.Normal(); }));
   EXPECT_EQ(trend.resets, 1u);
   EXPECT_NEAR(trend.slope, 2.0 / 60, 0.02 / 60);
   EXPECT_NEAR(trend.level, 2 * 69, 1);
@@ -175,10 +174,11 @@ TEST_F(TrendTest, AfterACleanupOnlyWhatCameLaterCounts) {
 
 TEST_F(TrendTest, SoonAfterACleanupNothingIsKnown) {
   Random random(6);
-  const auto values = Sampled(180, kMinute, [&](double i) {
-    return 2 * i - (i < 140 ? 0 : 250) + 0.5 * random.Normal();
-  });
-  const auto until = [&](size_t n) { return std::vector<TimedValue>(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(n)); };
+  const auto values =
+      Sampled(180, kMinute, [&](double i) { return 2 * i - (i < 140 ? 0 : 250) + 0.5 * random.Normal(); });
+  const auto until = [&](size_t n) {
+    return std::vector<TimedValue>(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(n));
+  };
   EXPECT_EQ(Fit(until(165)).state, Trend::State::kTooFewSamples);
   EXPECT_EQ(Fit(until(175)).state, Trend::State::kValid);
 }

@@ -60,8 +60,8 @@ double FirstStep(const Trend& trend, double step) {
 }
 
 // The quantiles of the first passage, in order of time.
-void Scan(const Trend& trend, double limit, double horizon, const double* goals, std::optional<int64_t>* times,
-          double* confidence) {
+void Scan(const Trend& trend, double limit, double horizon, const double* goals,
+          std::optional<int64_t>* times, double* confidence) {
   const double step = Step(trend, horizon);
   size_t next = 0;
   int64_t before = trend.to_us;

@@ -24,14 +24,14 @@ struct ExhaustionOptions {
 struct Exhaustion {
   enum class State {
     kPredicted,
-    kReached,   // the signal is there: eta is now
-    kNoTrend,   // too few samples
-    kFlat,      // or away from the limit
-    kBeyond,    // not within the horizon
+    kReached,  // the signal is there: eta is now
+    kNoTrend,  // too few samples
+    kFlat,     // or away from the limit
+    kBeyond,   // not within the horizon
   };
 
   State state = State::kNoTrend;
-  int64_t eta_us = 0;                 // median; of kPredicted and kReached
+  int64_t eta_us = 0;  // median; of kPredicted and kReached
   std::optional<int64_t> eta_low_us;
   std::optional<int64_t> eta_high_us;  // absent: perhaps never within the horizon
   int64_t horizon_us = 0;

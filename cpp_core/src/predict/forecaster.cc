@@ -35,7 +35,8 @@ constexpr std::array<ResourceDef, static_cast<size_t>(Resource::kCount)> kResour
      "multixact members in use", "2^32"},
     {Resource::kSequence, "sequence", "R11", "sequence_exhaustion", "sequences", "last value of a sequence",
      "the lesser of its maximum and what its column can hold"},
-    {Resource::kSlotWal, "slot_wal", "R06", "slot_wal_retention", "replication", "bytes of WAL a slot holds back",
+    {Resource::kSlotWal, "slot_wal", "R06", "slot_wal_retention", "replication",
+     "bytes of WAL a slot holds back",
      "max_slot_wal_keep_size, or retained bytes and free space of pg_wal together"},
     {Resource::kTempSpace, "temp_space", "R08", "temp_file_explosion", "storage", "bytes of temporary files",
      "temporary bytes and free space of their file system together"},
@@ -184,7 +185,8 @@ void Forecaster::Restart(int64_t time_us) {
 }
 
 void Forecaster::Learn(const ResourceSample& sample, int64_t time_us) {
-  if (sample.resource >= Resource::kCount || !std::isfinite(sample.value) || !std::isfinite(sample.limit)) return;
+  if (sample.resource >= Resource::kCount || !std::isfinite(sample.value) || !std::isfinite(sample.limit))
+    return;
   Subject* subject = FindOrAdd(sample, time_us);
   if (subject == nullptr) return;
   subject->seen_us = time_us;
@@ -269,9 +271,9 @@ void Forecaster::Judge(Subject* subject, const Exhaustion& forecast, int64_t tim
     }
     return;
   }
-  const bool agrees = subject->agreeing == 0 ||
-                      (forecast.eta_us >= before.eta_low_us.value_or(0) &&
-                       (!before.eta_high_us || forecast.eta_us <= *before.eta_high_us));
+  const bool agrees =
+      subject->agreeing == 0 || (forecast.eta_us >= before.eta_low_us.value_or(0) &&
+                                 (!before.eta_high_us || forecast.eta_us <= *before.eta_high_us));
   if (!confident) {
     subject->agreeing = 0;
   } else if (!agrees) {
@@ -337,11 +339,13 @@ void Forecaster::Finish(Subject* subject, PredictionOutcome outcome, int64_t tim
 double Forecaster::HitRate(Resource resource, double otherwise) const {
   const Counts& counts = Grades(resource);
   uint32_t graded = 0;
-  for (size_t i = static_cast<size_t>(PredictionOutcome::kHit); i <= static_cast<size_t>(PredictionOutcome::kMiss); ++i) {
+  for (size_t i = static_cast<size_t>(PredictionOutcome::kHit);
+       i <= static_cast<size_t>(PredictionOutcome::kMiss); ++i) {
     graded += counts[i];
   }
   if (graded == 0) return otherwise;
-  return static_cast<double>(counts[static_cast<size_t>(PredictionOutcome::kHit)]) / static_cast<double>(graded);
+  return static_cast<double>(counts[static_cast<size_t>(PredictionOutcome::kHit)]) /
+         static_cast<double>(graded);
 }
 
 // ---- the tick ----

@@ -79,10 +79,10 @@ struct Prediction {
 
 struct ForecasterOptions {
   size_t max_subjects = 64;
-  size_t min_samples = 30;       // pg_heal.min_baseline_samples
+  size_t min_samples = 30;  // pg_heal.min_baseline_samples
   double min_confidence = 0.8;
-  int confirmations = 3;         // forecasts in a row that must agree
-  size_t forecasts_per_tick = 2; // subjects whose trends are fitted in one tick
+  int confirmations = 3;          // forecasts in a row that must agree
+  size_t forecasts_per_tick = 2;  // subjects whose trends are fitted in one tick
   ExhaustionOptions exhaustion;
 };
 
@@ -157,10 +157,10 @@ class Forecaster {
     int64_t seen_us = 0;
     double value = 0;
     double limit = 0;
-    int agreeing = 0;    // confident forecasts in a row
-    int doubtful = 0;    // forecasts in a row without a result, while open
+    int agreeing = 0;  // confident forecasts in a row
+    int doubtful = 0;  // forecasts in a row without a result, while open
     Exhaustion latest;
-    Prediction open;     // id 0: none
+    Prediction open;  // id 0: none
     std::array<Level, kLevels> levels{};
   };
 

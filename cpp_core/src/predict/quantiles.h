@@ -14,8 +14,8 @@ inline double NormalCdf(double z) { return 0.5 * std::erfc(-z * 0.70710678118654
 inline double NormalQuantile(double p) {
   const double tail = p < 0.5 ? p : 1 - p;
   const double t = std::sqrt(-2 * std::log(tail));
-  const double z = t - (2.515517 + t * (0.802853 + t * 0.010328)) /
-                           (1 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
+  const double z =
+      t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
   return p < 0.5 ? -z : z;
 }
 

@@ -9,19 +9,20 @@
 namespace heal {
 namespace {
 
-constexpr double kLargest = 1e140;     // beyond it squares overflow
-constexpr double kGaussian = 1.4826;   // deviation over median absolute deviation
-constexpr double kOutlier = 5;         // deviations from the neighbours' median
-constexpr double kDrop = 7;            // deviations of the increments
-constexpr double kDropOfRange = 0.005;  // and at least this share of the range
-constexpr size_t kDropLength = 3;      // samples an abrupt drop may take
-constexpr double kIrregular = 0.35;    // variation up to which cleanups are regular
-constexpr double kWandering = 0.1;     // of the window: correlation time of what is signal
+constexpr double kLargest = 1e140;             // beyond it squares overflow
+constexpr int64_t kLatest = int64_t{1} << 61;  // us; differences of later times overflow
+constexpr double kGaussian = 1.4826;           // deviation over median absolute deviation
+constexpr double kOutlier = 5;                 // deviations from the neighbours' median
+constexpr double kDrop = 7;                    // deviations of the increments
+constexpr double kDropOfRange = 0.005;         // and at least this share of the range
+constexpr size_t kDropLength = 3;              // samples an abrupt drop may take
+constexpr double kIrregular = 0.35;            // variation up to which cleanups are regular
+constexpr double kWandering = 0.1;             // of the window: correlation time of what is signal
 constexpr double kSmallestPhi = -0.4;
 constexpr double kLargestPhi = 0.99;
-constexpr double kGap = 1.6;  // steps: something is missing between
+constexpr double kGap = 1.6;               // steps: something is missing between
 constexpr double kVisibleQuantum = 0.001;  // of the range: coarser values are counted in steps
-constexpr double kTwoEnds = 0.41;  // deviation of the difference of two roundings
+constexpr double kTwoEnds = 0.41;          // deviation of the difference of two roundings
 constexpr double kRadian = 6.283185307179586;
 constexpr size_t kFirstHarmonic = 3;
 constexpr size_t kTooth = 9;
@@ -29,7 +30,10 @@ constexpr double kStall = 3;         // mean lengths of a step
 constexpr size_t kRest = 20;         // points that must follow a cleanup
 constexpr size_t kCyclePoints = 10;  // fewer per cycle: harmonics would be guesses
 
-bool Usable(double value) { return std::isfinite(value) && std::fabs(value) < kLargest; }
+bool Usable(const TimedValue& sample) {
+  return std::isfinite(sample.value) && std::fabs(sample.value) < kLargest && sample.time_us > -kLatest &&
+         sample.time_us < kLatest;
+}
 
 double Phase(int64_t time_us, int64_t cycle_us) {
   if (cycle_us <= 0) return 0;
@@ -105,7 +109,7 @@ void TrendFitter::Collect(std::span<const TimedValue> window, Trend* trend) {
   int64_t run_start = 0;
   double before = 0;
   for (const TimedValue& sample : window) {
-    if (!Usable(sample.value) || (trend->samples != 0 && sample.time_us <= last)) continue;
+    if (!Usable(sample) || (trend->samples != 0 && sample.time_us <= last)) continue;
     if (trend->samples++ == 0) first = sample.time_us;
     if (runs == 0 || sample.value != before) {
       ++runs;
@@ -122,8 +126,8 @@ void TrendFitter::Collect(std::span<const TimedValue> window, Trend* trend) {
   // longer than the others says that the rise is over.
   const bool stalled = static_cast<double>(last - run_start) * static_cast<double>(runs) >
                        kStall * static_cast<double>(last - first);
-  const bool stepped = runs >= 8 && runs <= kPoints && runs * 4 <= trend->samples &&
-                       rises * 10 >= (runs - 1) * 9 && !stalled;
+  const bool stepped =
+      runs >= 8 && runs <= kPoints && runs * 4 <= trend->samples && rises * 10 >= (runs - 1) * 9 && !stalled;
   if (stepped) {
     CompressSteps(window, first);
   } else {
@@ -146,8 +150,9 @@ double TrendFitter::Quantum(std::span<const TimedValue> window, int64_t first_us
     bool differ = false;
     double last = -1;
     for (const TimedValue& sample : window) {
+      if (!Usable(sample)) continue;
       const double time = static_cast<double>(sample.time_us - first_us);
-      if (!Usable(sample.value) || time <= last) continue;
+      if (time <= last) continue;
       last = time;
       const double change = n != 0 ? std::fabs(sample.value - before) : 0;
       if (n == 0) low = high = sample.value;
@@ -178,8 +183,9 @@ void TrendFitter::CompressSteps(std::span<const TimedValue> window, int64_t firs
   double rise = 0;
   size_t runs = 0;
   for (const TimedValue& sample : window) {
+    if (!Usable(sample)) continue;
     const double time = static_cast<double>(sample.time_us - first_us);
-    if (!Usable(sample.value) || time <= last) continue;
+    if (time <= last) continue;
     if (runs == 0 || sample.value != value) {
       const double change = sample.value - value;
       const double boundary = (time + last) / 2;
@@ -196,7 +202,8 @@ void TrendFitter::CompressSteps(std::span<const TimedValue> window, int64_t firs
   }
 }
 
-void TrendFitter::Thin(std::span<const TimedValue> window, int64_t first_us, int64_t last_us, size_t samples) {
+void TrendFitter::Thin(std::span<const TimedValue> window, int64_t first_us, int64_t last_us,
+                       size_t samples) {
   const double width = samples <= kPoints ? 0 : static_cast<double>(last_us - first_us) / kPoints;
   double last = -1;
   double time_sum = 0;
@@ -210,8 +217,9 @@ void TrendFitter::Thin(std::span<const TimedValue> window, int64_t first_us, int
     count = 0;
   };
   for (const TimedValue& sample : window) {
+    if (!Usable(sample)) continue;
     const double time = static_cast<double>(sample.time_us - first_us);
-    if (!Usable(sample.value) || time <= last) continue;
+    if (time <= last) continue;
     last = time;
     if (time >= width * static_cast<double>(n_ + 1) && count != 0) flush();
     time_sum += time;
@@ -333,10 +341,10 @@ bool TrendFitter::CutAtReset(const TrendOptions& options, const Trend& trend) {
   const size_t from = resets_[n_resets_ - 1].index;
   const size_t rest = n_ - from;
   if (rest < kRest || rest * trend.samples < options.min_samples * n_) return false;
-  std::copy(time_.begin() + static_cast<std::ptrdiff_t>(from), time_.begin() + static_cast<std::ptrdiff_t>(n_),
-            time_.begin());
-  std::copy(value_.begin() + static_cast<std::ptrdiff_t>(from), value_.begin() + static_cast<std::ptrdiff_t>(n_),
-            value_.begin());
+  std::copy(time_.begin() + static_cast<std::ptrdiff_t>(from),
+            time_.begin() + static_cast<std::ptrdiff_t>(n_), time_.begin());
+  std::copy(value_.begin() + static_cast<std::ptrdiff_t>(from),
+            value_.begin() + static_cast<std::ptrdiff_t>(n_), value_.begin());
   n_ = rest;
   return true;
 }
@@ -508,7 +516,8 @@ void TrendFitter::FitModel(bool curved, bool cyclic, Trend* trend) {
 }
 
 void TrendFitter::Weigh(Trend* trend) {
-  const double best = *std::min_element(bic_.begin(), bic_.begin() + static_cast<std::ptrdiff_t>(trend->n_models));
+  const double best =
+      *std::min_element(bic_.begin(), bic_.begin() + static_cast<std::ptrdiff_t>(trend->n_models));
   double sum = 0;
   for (size_t i = 0; i < trend->n_models; ++i) {
     const double weight = std::exp(-(bic_[i] - best) / 2);
@@ -532,7 +541,8 @@ double TrendFitter::SlopeQuantile(const Trend& trend, double goal) {
   double high = -low;
   for (size_t i = 0; i < trend.n_models; ++i) {
     const TrendModel& model = trend.models[i];
-    const double at = model.coefficient[1] + StudentOfNormal(deviate, model.freedom) * std::sqrt(model.covariance[kSlope]);
+    const double at =
+        model.coefficient[1] + StudentOfNormal(deviate, model.freedom) * std::sqrt(model.covariance[kSlope]);
     low = std::min(low, at);
     high = std::max(high, at);
   }
@@ -564,8 +574,9 @@ void TrendFitter::Summarise(const TrendOptions& options, Trend* trend) const {
     if (model.cyclic) cyclic += model.weight;
     const double error = std::sqrt(model.covariance[TrendModel::kColumns + 1]);
     const double gain = model.coefficient[1];
-    trend->rising += model.weight * (error > 0 ? NormalCdf(NormalOfStudent(gain / error, model.freedom))
-                                               : gain > 0 ? 1.0 : 0.0);
+    trend->rising += model.weight * (error > 0  ? NormalCdf(NormalOfStudent(gain / error, model.freedom))
+                                     : gain > 0 ? 1.0
+                                                : 0.0);
   }
   trend->slope_low = SlopeQuantile(*trend, (1 - options.rate) / 2);
   trend->slope_high = SlopeQuantile(*trend, (1 + options.rate) / 2);
