@@ -1,0 +1,402 @@
+#include "predict/forecaster.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+namespace heal {
+namespace {
+
+constexpr int64_t kSecond = 1000000;
+// 3 minutes, 45 minutes, 12 hours, 7.5 days in 180 stretches.
+constexpr std::array<int64_t, 4> kWidth = {kSecond, 15 * kSecond, 240 * kSecond, 3600 * kSecond};
+constexpr int64_t kBackwards = 60 * kSecond;
+constexpr int64_t kGone = 3600 * kSecond;  // unseen for so long: forgotten
+constexpr double kAgreement = 4;           // deviations between present and past
+constexpr double kLimitMoved = 0.01;
+constexpr double kMovingMargin = 4;  // of what a glance at a series overlooks
+constexpr int kDoubts = 3;
+constexpr int64_t kLatest = int64_t{1} << 61;  // us; the calendar ends before
+
+constexpr size_t kNameSize = std::tuple_size_v<decltype(Prediction::subject)>;
+
+constexpr std::array<ResourceDef, static_cast<size_t>(Resource::kCount)> kResources = {{
+    {Resource::kDisk, "disk", "R05", "disk_full", "storage", "bytes used on a file system",
+     "bytes ordinary users may use on it"},
+    {Resource::kWalDisk, "wal_disk", "R05", "disk_full", "wal", "bytes used on the file system of pg_wal",
+     "bytes ordinary users may use on it"},
+    {Resource::kConnections, "connections", "R04", "connection_exhaustion", "connections", "client backends",
+     "slots ordinary roles may use"},
+    {Resource::kXidAge, "xid_age", "R01", "xid_wraparound", "transactions", "largest age(datfrozenxid)",
+     "age at which assigning transaction ids stops (2^31 - 3 million)"},
+    {Resource::kMultixactAge, "mxid_age", "R03", "multixact_exhaustion", "transactions",
+     "largest mxid_age(datminmxid)", "age at which assigning multixact ids stops (2^31 - 3 million)"},
+    {Resource::kMultixactMembers, "mxid_members", "R03", "multixact_exhaustion", "transactions",
+     "multixact members in use", "2^32"},
+    {Resource::kSequence, "sequence", "R11", "sequence_exhaustion", "sequences", "last value of a sequence",
+     "the lesser of its maximum and what its column can hold"},
+    {Resource::kSlotWal, "slot_wal", "R06", "slot_wal_retention", "replication",
+     "bytes of WAL a slot holds back",
+     "max_slot_wal_keep_size, or retained bytes and free space of pg_wal together"},
+    {Resource::kTempSpace, "temp_space", "R08", "temp_file_explosion", "storage", "bytes of temporary files",
+     "temporary bytes and free space of their file system together"},
+}};
+
+uint64_t HashOf(Resource resource, std::string_view name) {
+  uint64_t hash = 14695981039346656037ULL ^ static_cast<uint64_t>(resource);
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
+  return hash == 0 ? 1 : hash;  // 0 stands for no subject
+}
+
+std::string_view Cut(std::string_view name, size_t size) { return name.substr(0, size - 1); }
+
+}  // namespace
+
+std::span<const ResourceDef> Resources() { return kResources; }
+
+const char* PredictionOutcomeName(PredictionOutcome outcome) {
+  switch (outcome) {
+    case PredictionOutcome::kOpen:
+      return "open";
+    case PredictionOutcome::kHit:
+      return "hit";
+    case PredictionOutcome::kEarly:
+      return "early";
+    case PredictionOutcome::kLate:
+      return "late";
+    case PredictionOutcome::kMiss:
+      return "miss";
+    case PredictionOutcome::kWithdrawn:
+      break;
+  }
+  return "withdrawn";
+}
+
+Forecaster::Forecaster(const ForecasterOptions& options)
+    : options_(options), subjects_(options.max_subjects), hashes_(options.max_subjects) {
+  events_.reserve(4 * options.max_subjects);
+}
+
+// ---- the series ----
+
+void Forecaster::Close(Level* level) {
+  if (level->filled == 0) return;
+  level->ring[level->next] = Filling(*level);
+  if (++level->next == kRing) level->next = 0;
+  if (level->count < kRing) ++level->count;
+  level->filled = 0;
+  level->time_sum = level->value_sum = 0;
+}
+
+TimedValue Forecaster::Filling(const Level& level) {
+  const double n = static_cast<double>(level.filled);
+  return {level.first_us + static_cast<int64_t>(level.time_sum / n), level.value_sum / n};
+}
+
+void Forecaster::Push(Level* level, int64_t width_us, int64_t time_us, double value) const {
+  const int64_t bucket = time_us / width_us;
+  if (level->filled != 0 && bucket != level->bucket) Close(level);
+  if (level->filled == 0) {
+    level->bucket = bucket;
+    level->first_us = time_us;
+  }
+  level->time_sum += static_cast<double>(time_us - level->first_us);
+  level->value_sum += value;
+  ++level->filled;
+}
+
+// Copies a ring in order of time; the stretch being filled is its newest value.
+size_t Forecaster::Unroll(const Level& level) {
+  size_t n = 0;
+  const size_t first = level.count < kRing ? 0 : level.next;
+  for (size_t i = 0; i < level.count; ++i) {
+    const size_t at = first + i;
+    window_[n++] = level.ring[at < kRing ? at : at - kRing];
+  }
+  if (level.filled != 0) window_[n++] = Filling(level);
+  return n;
+}
+
+// ---- subjects ----
+
+Forecaster::Subject* Forecaster::Find(Resource resource, std::string_view name) const {
+  name = Cut(name, kNameSize);
+  const uint64_t hash = HashOf(resource, name);
+  for (size_t i = 0; i < hashes_.size(); ++i) {
+    if (hashes_[i] != hash) continue;
+    const Subject& subject = subjects_[i];
+    if (subject.resource == resource && name == subject.name.data()) return const_cast<Subject*>(&subject);
+  }
+  return nullptr;
+}
+
+void Forecaster::Free(Subject* subject) {
+  subject->used = false;
+  hashes_[static_cast<size_t>(subject - subjects_.data())] = 0;
+  --used_;
+}
+
+// As new, without a copy of a whole series on the stack.
+void Forecaster::Clear(Subject* subject) {
+  subject->agreeing = subject->doubtful = 0;
+  subject->latest = Exhaustion{};
+  subject->open = Prediction{};
+  for (Level& level : subject->levels) {
+    level.count = level.next = 0;
+    level.filled = 0;
+    level.time_sum = level.value_sum = 0;
+  }
+}
+
+Forecaster::Subject* Forecaster::FindOrAdd(const ResourceSample& sample, int64_t time_us) {
+  if (Subject* known = Find(sample.resource, sample.subject)) return known;
+  for (Subject& subject : subjects_) {
+    if (subject.used) continue;
+    Clear(&subject);
+    subject.used = true;
+    subject.resource = sample.resource;
+    const std::string_view name = Cut(sample.subject, kNameSize);
+    subject.name.fill('\0');
+    std::copy(name.begin(), name.end(), subject.name.begin());
+    hashes_[static_cast<size_t>(&subject - subjects_.data())] = HashOf(sample.resource, name);
+    subject.seen_us = time_us;
+    subject.limit = sample.limit;
+    ++used_;
+    return &subject;
+  }
+  ++refused_;
+  return nullptr;
+}
+
+void Forecaster::Forget(int64_t time_us) {
+  for (Subject& subject : subjects_) {
+    if (!subject.used || time_us - subject.seen_us <= kGone) continue;
+    Finish(&subject, PredictionOutcome::kWithdrawn, time_us);
+    Free(&subject);
+  }
+}
+
+void Forecaster::Restart(int64_t time_us) {
+  for (Subject& subject : subjects_) {
+    if (!subject.used) continue;
+    Finish(&subject, PredictionOutcome::kWithdrawn, time_us);
+    Free(&subject);
+  }
+}
+
+void Forecaster::Learn(const ResourceSample& sample, int64_t time_us) {
+  if (sample.resource >= Resource::kCount || !std::isfinite(sample.value) || !std::isfinite(sample.limit))
+    return;
+  Subject* subject = FindOrAdd(sample, time_us);
+  if (subject == nullptr) return;
+  subject->seen_us = time_us;
+  subject->value = sample.value;
+  const double moved = std::fabs(sample.limit - subject->limit);
+  subject->limit = sample.limit;
+  if (moved > 0) subject->agreeing = 0;
+  for (size_t i = 0; i < kLevels; ++i) Push(&subject->levels[i], kWidth[i], time_us, sample.value);
+  Grade(subject, time_us);
+}
+
+// ---- forecasts ----
+
+// A glance that costs a hundredth of a fit: is the limit within reach of the
+// steepest of three chords, several times continued?
+bool Forecaster::Moving(const Level& level, double limit, double horizon_spans) {
+  if (level.count < 6) return false;
+  const size_t first = level.count < kRing ? 0 : level.next;
+  const size_t third = level.count / 3;
+  double means[3] = {};
+  size_t at = first;
+  for (double& mean : means) {
+    for (size_t i = 0; i < third; ++i) {
+      mean += level.ring[at].value;
+      if (++at == kRing) at = 0;
+    }
+    mean /= static_cast<double>(third);
+  }
+  const double rise = std::max({means[1] - means[0], means[2] - means[1], (means[2] - means[0]) / 2});
+  return rise > 0 && limit - means[2] < rise * 3 * horizon_spans * kMovingMargin;
+}
+
+bool Forecaster::Moving(const Subject& subject) const {
+  if (subject.open.id != 0) return true;
+  for (const Level& level : subject.levels) {
+    if (Moving(level, subject.limit, options_.exhaustion.horizon_spans)) return true;
+  }
+  return false;
+}
+
+void Forecaster::Forecast(Subject* subject, int64_t time_us) {
+  TrendOptions options;
+  options.min_samples = options_.min_samples;
+  options.rate = options_.exhaustion.rate;
+  Exhaustion forecast;
+  bool any = false;
+  double present = 0;
+  double noise = 0;
+  for (const Level& level : subject->levels) {
+    const size_t n = Unroll(level);
+    const Trend trend = fitter_.Fit({window_.data(), n}, options);
+    if (trend.state != Trend::State::kValid) continue;
+    if (!any) {
+      present = trend.level;
+      noise = trend.noise;
+    } else {
+      double mean = 0;
+      double variance = noise * noise + trend.noise * trend.noise;
+      for (size_t i = 0; i < trend.n_models; ++i) {
+        const Trend::Point point = trend.At(trend.models[i], time_us);
+        mean += trend.models[i].weight * point.mean;
+        variance += trend.models[i].weight * point.deviation * point.deviation;
+      }
+      // What the longer history does not explain began within it.
+      if (std::fabs(mean - present) > kAgreement * std::sqrt(variance)) break;
+    }
+    any = true;
+    forecast = TimeToLimit(trend, subject->limit, options_.exhaustion);
+  }
+  Judge(subject, forecast, time_us);
+}
+
+void Forecaster::Judge(Subject* subject, const Exhaustion& forecast, int64_t time_us) {
+  const Exhaustion before = subject->latest;
+  subject->latest = forecast;
+  const bool confident = forecast.state == Exhaustion::State::kPredicted && forecast.eta_low_us &&
+                         forecast.confidence >= options_.min_confidence && forecast.eta_us > time_us;
+  if (subject->open.id != 0) {
+    subject->doubtful = forecast.state == Exhaustion::State::kPredicted ? 0 : subject->doubtful + 1;
+    if (subject->doubtful >= kDoubts && subject->value < subject->open.value) {
+      Finish(subject, PredictionOutcome::kWithdrawn, time_us);
+    }
+    return;
+  }
+  const bool agrees =
+      subject->agreeing == 0 || (forecast.eta_us >= before.eta_low_us.value_or(0) &&
+                                 (!before.eta_high_us || forecast.eta_us <= *before.eta_high_us));
+  if (!confident) {
+    subject->agreeing = 0;
+  } else if (!agrees) {
+    subject->agreeing = 1;
+  } else if (++subject->agreeing >= options_.confirmations) {
+    OpenPrediction(subject, time_us);
+  }
+}
+
+void Forecaster::OpenPrediction(Subject* subject, int64_t time_us) {
+  const Exhaustion& forecast = subject->latest;
+  if (subject->value >= subject->limit) return;  // it is no prediction any more
+  Prediction& open = subject->open;
+  open = Prediction{};
+  open.id = next_id_++;
+  open.resource = subject->resource;
+  open.subject = subject->name;
+  open.predicted_at = time_us;
+  open.eta = forecast.eta_us;
+  open.eta_low = forecast.eta_low_us.value_or(forecast.eta_us);
+  open.eta_high = forecast.eta_high_us.value_or(0);
+  open.horizon = forecast.horizon_us;
+  open.confidence = forecast.confidence;
+  open.value = subject->value;
+  open.limit = subject->limit;
+  open.slope = forecast.slope;
+  subject->doubtful = 0;
+  subject->agreeing = 0;
+  ++grades_[static_cast<size_t>(open.resource)][static_cast<size_t>(PredictionOutcome::kOpen)];
+  if (events_.size() < events_.capacity()) events_.push_back(open);
+}
+
+// ---- grades ----
+
+void Forecaster::Grade(Subject* subject, int64_t time_us) {
+  const Prediction& open = subject->open;
+  if (open.id == 0) return;
+  const int64_t end = open.eta_high != 0 ? open.eta_high : open.horizon;
+  if (std::fabs(subject->limit - open.limit) > kLimitMoved * std::fabs(open.limit)) {
+    Finish(subject, PredictionOutcome::kWithdrawn, time_us);
+  } else if (subject->value >= subject->limit) {
+    const PredictionOutcome outcome = time_us < open.eta_low ? PredictionOutcome::kEarly
+                                      : time_us <= end       ? PredictionOutcome::kHit
+                                                             : PredictionOutcome::kLate;
+    Finish(subject, outcome, time_us);
+  } else if (time_us - end > end - open.predicted_at) {
+    Finish(subject, PredictionOutcome::kMiss, time_us);
+  }
+}
+
+void Forecaster::Finish(Subject* subject, PredictionOutcome outcome, int64_t time_us) {
+  Prediction& open = subject->open;
+  if (open.id == 0) return;
+  open.outcome = outcome;
+  open.graded_at = time_us;
+  Counts& counts = grades_[static_cast<size_t>(open.resource)];
+  --counts[static_cast<size_t>(PredictionOutcome::kOpen)];
+  ++counts[static_cast<size_t>(outcome)];
+  if (events_.size() < events_.capacity()) events_.push_back(open);
+  open = Prediction{};
+}
+
+double Forecaster::HitRate(Resource resource, double otherwise) const {
+  const Counts& counts = Grades(resource);
+  uint32_t graded = 0;
+  for (size_t i = static_cast<size_t>(PredictionOutcome::kHit);
+       i <= static_cast<size_t>(PredictionOutcome::kMiss); ++i) {
+    graded += counts[i];
+  }
+  if (graded == 0) return otherwise;
+  return static_cast<double>(counts[static_cast<size_t>(PredictionOutcome::kHit)]) /
+         static_cast<double>(graded);
+}
+
+// ---- the tick ----
+
+std::span<const Prediction> Forecaster::Observe(int64_t time_us, std::span<const ResourceSample> samples) {
+  events_.clear();
+  if (time_us < 0 || time_us > kLatest) return {};
+  if (started_ && time_us <= now_us_) {
+    if (now_us_ - time_us < kBackwards) return {};
+    Restart(time_us);
+  }
+  started_ = true;
+  now_us_ = time_us;
+  for (const ResourceSample& sample : samples) Learn(sample, time_us);
+  Forget(time_us);
+  size_t done = 0;
+  for (size_t i = 0; i < subjects_.size() && done < options_.forecasts_per_tick; ++i) {
+    if (++turn_ >= subjects_.size()) turn_ = 0;
+    Subject& subject = subjects_[turn_];
+    if (!subject.used) continue;
+    if (!Moving(subject)) {
+      subject.agreeing = 0;
+      subject.latest = Exhaustion{};
+      continue;
+    }
+    // A subject that was not seen in this tick would be forecast from the past.
+    if (subject.seen_us != time_us) continue;
+    Forecast(&subject, time_us);
+    ++done;
+  }
+  return events_;
+}
+
+bool Forecaster::Withdraw(uint64_t id, int64_t time_us) {
+  if (id == 0) return false;
+  for (Subject& subject : subjects_) {
+    if (!subject.used || subject.open.id != id) continue;
+    Finish(&subject, PredictionOutcome::kWithdrawn, time_us);
+    return true;
+  }
+  return false;
+}
+
+const Exhaustion* Forecaster::Latest(Resource resource, std::string_view subject) const {
+  const Subject* found = Find(resource, subject);
+  return found == nullptr ? nullptr : &found->latest;
+}
+
+const Prediction* Forecaster::Open(Resource resource, std::string_view subject) const {
+  const Subject* found = Find(resource, subject);
+  return found == nullptr || found->open.id == 0 ? nullptr : &found->open;
+}
+
+}  // namespace heal
