@@ -6,32 +6,14 @@
 
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <limits>
 #include <memory>
 #include <new>
 #include <string>
 #include <vector>
 
+#include "counting_allocator.h"
 #include "generated_series.h"
-
-namespace {
-
-uint64_t allocations = 0;
-
-}  // namespace
-
-// The sanitizer brings its own. Inlined, they look mismatched to the compiler.
-#ifndef __SANITIZE_ADDRESS__
-[[gnu::noinline]] void* operator new(size_t size) {
-  ++allocations;
-  void* p = std::malloc(size == 0 ? 1 : size);
-  if (p == nullptr) throw std::bad_alloc();
-  return p;
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, size_t) noexcept { std::free(p); }
-#endif
 
 namespace heal {
 namespace {

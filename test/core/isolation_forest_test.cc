@@ -7,30 +7,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <limits>
 #include <new>
 #include <vector>
 
+#include "counting_allocator.h"
 #include "core_error.h"
-
-namespace {
-
-uint64_t allocations = 0;
-
-}  // namespace
-
-// The sanitizer brings its own.
-#ifndef __SANITIZE_ADDRESS__
-void* operator new(size_t size) {
-  ++allocations;
-  void* p = std::malloc(size == 0 ? 1 : size);
-  if (p == nullptr) throw std::bad_alloc();
-  return p;
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
-#endif
 
 namespace heal {
 namespace {

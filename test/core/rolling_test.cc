@@ -5,32 +5,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <deque>
 #include <new>
 #include <vector>
 
 #include "detect/metric_bank.h"
+#include "counting_allocator.h"
 #include "detect/rolling_iqr.h"
 #include "detect/rolling_zscore.h"
-
-namespace {
-
-uint64_t allocations = 0;
-
-}  // namespace
-
-// The sanitizer brings its own.
-#ifndef __SANITIZE_ADDRESS__
-void* operator new(size_t size) {
-  ++allocations;
-  void* p = std::malloc(size == 0 ? 1 : size);
-  if (p == nullptr) throw std::bad_alloc();
-  return p;
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
-#endif
 
 namespace heal {
 namespace {
