@@ -46,6 +46,9 @@ double EvidenceChannel::Learn(double value, double floor, const SeriesDetectorSe
     if (std::abs(run_) > settings.relearn_after) {
       count_ = settings.warm_up;
       gain_ = 1 / (count_ + 1);
+      up_ = down_ = TailModel();
+      judged_ = 0;
+      judged_gain_ = 1;
       run_ = 0;
     }
   }
@@ -54,6 +57,7 @@ double EvidenceChannel::Learn(double value, double floor, const SeriesDetectorSe
 }
 
 void EvidenceChannel::Follow(double value, double floor, const SeriesDetectorSettings& settings) {
+  if (count_ == 0) centre_ = value;  // not its distance from zero
   const double gain = gain_;
   Count(settings.memory, &count_, &gain_);
   double distance = value - centre_;

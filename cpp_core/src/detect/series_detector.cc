@@ -75,6 +75,8 @@ double SeriesDetector::Gather(int64_t time_us, double value) {
   slow_ += (value - slow_) * Gain(settings_.slow);
   volatility_ += (std::fabs(step) - volatility_) * Gain(settings_.volatility);
   sum += Judge(kFastMean, fast_, floor_) + Judge(kSlowMean, slow_, floor_);
+  repeats_ = step == 0 ? std::min(repeats_ + 1, settings_.memory) : 0;
+  sum += Judge(kRepeats, std::log1p(repeats_), kLogFloor);
   sum += Judge(kVolatility, std::log(volatility_ + floor_), kLogFloor);
   sum += JudgeSeason(time_us, value, &day_, kDayResidual, 3);
   sum += JudgeSeason(time_us, value, &week_, kWeekResidual, 2);

@@ -55,7 +55,7 @@ class SeriesDetector {
 
  private:
   enum Feature : size_t {
-    kValue, kStep, kDeparture, kFastMean, kSlowMean, kVolatility,
+    kValue, kStep, kDeparture, kFastMean, kSlowMean, kRepeats, kVolatility,
     kDayResidual, kDayFast, kDayMedium, kWeekResidual, kWeekFast, kNovelty,
     kPersistence, kFastContrast, kMediumContrast, kLogContrast, kFeatures
   };
@@ -96,6 +96,7 @@ class SeriesDetector {
   double medium_ = 0;
   double slow_ = 0;
   double volatility_ = 0;
+  double repeats_ = 0;  // values in a row equal to the one before
   double log_fast_ = 0;
   double log_slow_ = 0;
   double persistence_ = 0;

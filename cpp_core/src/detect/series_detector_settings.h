@@ -39,7 +39,7 @@ struct SeriesDetectorSettings {
   // What a day (or week) adds to the seasonal profile: 0.2 remembers five.
   double season_gain = 0.2;
   // The evidence, in nats, at which an anomaly is raised.
-  double raise_at = 25;
+  double raise_at = 27;
   // One burst is one anomaly: nothing is raised for so long after one.
   int rest = 75;
   // Each anomaly raises the bar by this share, and the rise fades with this time
