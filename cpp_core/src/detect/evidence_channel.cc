@@ -36,9 +36,13 @@ double EvidenceChannel::Learn(double value, double floor, const SeriesDetectorSe
   double evidence = 0;
   side_ = 0;
   if (count_ >= settings.warm_up) {
-    const double distance = (value - centre_) / (width_ + floor);
-    const double above = up_.Learn(distance - settings.tail_start, judged_, judged_gain_, settings);
-    const double below = down_.Learn(-distance - settings.tail_start, judged_, judged_gain_, settings);
+    const double width = width_ + floor;
+    const double beyond = std::fabs(value - centre_) - settings.tail_start * width;
+    // Divided only in a tail, which is where one value in twenty is.
+    const double excess = beyond > 0 ? beyond / width : 0;
+    const bool is_above = value > centre_;
+    const double above = up_.Learn(is_above ? excess : 0, judged_, judged_gain_, settings);
+    const double below = down_.Learn(is_above ? 0 : excess, judged_, judged_gain_, settings);
     Count(settings.memory, &judged_, &judged_gain_);
     evidence = std::min(std::max(above, below), settings.evidence_cap);
     if (evidence > 0) side_ = above > below ? 1 : -1;

@@ -7,7 +7,6 @@
 namespace heal {
 namespace {
 
-
 // Two doubles the compiler keeps in one register, on any machine.
 using Pair __attribute__((vector_size(2 * sizeof(double)))) = double;
 
@@ -17,27 +16,27 @@ Pair Load(const double* values) {
   return pair;
 }
 
+Pair Square(Pair pair) { return pair * pair; }
+
+Pair Lesser(Pair a, Pair b) { return a < b ? a : b; }
+
 }  // namespace
 
 double WindowNovelty::Nearest() const {
-  double nearest = HUGE_VAL;
+  Pair nearest = {HUGE_VAL, HUGE_VAL};
   for (size_t block = 0; block + kBlock <= stored_; block += kBlock) {
-    Pair sums[kBlock / 2] = {};
+    Pair a = {}, b = {}, c = {}, d = {};
     for (size_t i = 0; i < kLength; ++i) {
       const Pair value = {last_[i], last_[i]};
       const double* const column = windows_[i].data() + block;
-      const Pair a = value - Load(column);
-      const Pair b = value - Load(column + 2);
-      const Pair c = value - Load(column + 4);
-      const Pair d = value - Load(column + 6);
-      sums[0] += a * a;
-      sums[1] += b * b;
-      sums[2] += c * c;
-      sums[3] += d * d;
+      a += Square(value - Load(column));
+      b += Square(value - Load(column + 2));
+      c += Square(value - Load(column + 4));
+      d += Square(value - Load(column + 6));
     }
-    for (const Pair& sum : sums) nearest = std::min(nearest, std::min(sum[0], sum[1]));
+    nearest = Lesser(nearest, Lesser(Lesser(a, b), Lesser(c, d)));
   }
-  return std::sqrt(nearest / static_cast<double>(kLength));
+  return std::sqrt(std::min(nearest[0], nearest[1]) / static_cast<double>(kLength));
 }
 
 double WindowNovelty::Learn(double value) {

@@ -14,7 +14,7 @@ namespace heal {
 // Source: KNN-CAD, Burnaev and Ishimtsev, arXiv:1608.04585. Departures: one
 // neighbour, Euclidean distance, and the conformal p-value is left to the caller's
 // tail model.
-// Cost: kWindows * kLength differences, about 60 ns; no allocation.
+// Cost: kWindows * kLength differences, about 70 ns; no allocation.
 // Requires: values of at most 1e150 (squares are summed).
 class WindowNovelty {
  public:
