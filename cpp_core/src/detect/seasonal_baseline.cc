@@ -1,0 +1,38 @@
+#include "detect/seasonal_baseline.h"
+
+#include <algorithm>
+
+namespace heal {
+
+size_t SeasonalBaseline::BinOf(int64_t time_us) const {
+  constexpr int64_t kHour = 3600 * int64_t{1000000};
+  const int64_t hours = static_cast<int64_t>(bins_.size());
+  if (hours == 0) return 0;
+  const int64_t hour = time_us / kHour - (time_us % kHour < 0 ? 1 : 0);
+  const int64_t bin = hour % hours;
+  return static_cast<size_t>(bin < 0 ? bin + hours : bin);
+}
+
+bool SeasonalBaseline::Usual(int64_t time_us, double* usual) const {
+  if (bins_.empty()) return false;
+  const Bin& bin = bins_[BinOf(time_us)];
+  *usual = bin.mean;
+  return bin.visits > 0;
+}
+
+void SeasonalBaseline::Learn(int64_t time_us, double value) {
+  if (bins_.empty()) return;
+  const size_t bin = BinOf(time_us);
+  if (bin != current_ && visit_count_ > 0) {
+    Bin& left = bins_[current_];
+    left.visits = std::min(left.visits + 1, 1 / gain_);
+    left.mean += (visit_mean_ - left.mean) / left.visits;
+    visit_mean_ = 0;
+    visit_count_ = 0;
+  }
+  current_ = bin;
+  ++visit_count_;
+  visit_mean_ += (value - visit_mean_) / visit_count_;
+}
+
+}  // namespace heal
