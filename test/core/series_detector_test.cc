@@ -13,26 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "counting_allocator.h"
 #include "detect/window_novelty.h"
-
-namespace {
-
-uint64_t allocations = 0;
-
-} // namespace
-
-// The sanitizer brings its own.
-#ifndef __SANITIZE_ADDRESS__
-void *operator new(size_t size) {
-  ++allocations;
-  void *p = std::malloc(size == 0 ? 1 : size);
-  if (p == nullptr)
-    throw std::bad_alloc();
-  return p;
-}
-void operator delete(void *p) noexcept { std::free(p); }
-void operator delete(void *p, size_t) noexcept { std::free(p); }
-#endif
 
 namespace heal {
 namespace {
@@ -42,42 +24,38 @@ constexpr double kPi = 3.14159265358979323846;
 
 // Deterministic numbers.
 class Random {
-public:
+ public:
   explicit Random(uint64_t seed = 1) : state_(seed) {}
-  double Uniform() { // in (0, 1)
+  double Uniform() {  // in (0, 1)
     state_ = state_ * 6364136223846793005ULL + 1442695040888963407ULL;
     return (static_cast<double>(state_ >> 11) + 0.5) / 9007199254740992.0;
   }
-  double Normal() {
-    return std::sqrt(-2 * std::log(Uniform())) * std::cos(2 * kPi * Uniform());
-  }
+  double Normal() { return std::sqrt(-2 * std::log(Uniform())) * std::cos(2 * kPi * Uniform()); }
 
-private:
+ private:
   uint64_t state_;
 };
 
 // A detector fed every five minutes.
 class Feed {
-public:
+ public:
   double Push(double value) {
     const double score = detector.Observe(now_us, value);
     now_us += 300 * kSecond;
     EXPECT_GE(score, 0) << value;
     EXPECT_LE(score, 1) << value;
     EXPECT_EQ(score >= 0.5, detector.raised());
-    if (detector.raised())
-      ++raised;
+    if (detector.raised()) ++raised;
     return score;
   }
   void Noise(int samples, double level) {
-    for (int i = 0; i < samples; ++i)
-      Push(level + random.Normal());
+    for (int i = 0; i < samples; ++i) Push(level + random.Normal());
   }
   // Values from make(i); how many anomalies they raised.
-  template <typename Make> int Count(int samples, Make make) {
+  template <typename Make>
+  int Count(int samples, Make make) {
     const int before = raised;
-    for (int i = 0; i < samples; ++i)
-      Push(make(i));
+    for (int i = 0; i < samples; ++i) Push(make(i));
     return raised - before;
   }
 
@@ -87,9 +65,7 @@ public:
   int raised = 0;
 };
 
-std::string Shape(const Feed &feed) {
-  return SeriesShapeName(feed.detector.shape());
-}
+std::string Shape(const Feed& feed) { return SeriesShapeName(feed.detector.shape()); }
 
 TEST(SeriesDetectorTest, SpikeIsRaisedAtOnceAndOnce) {
   Feed feed;
@@ -108,8 +84,7 @@ TEST(SeriesDetectorTest, FallIsRaisedDown) {
   Feed feed;
   feed.Noise(1000, 100);
   feed.raised = 0;
-  for (int i = 0; i < 5; ++i)
-    feed.Push(50);
+  for (int i = 0; i < 5; ++i) feed.Push(50);
   EXPECT_EQ(feed.raised, 1);
   EXPECT_EQ(feed.detector.direction(), -1);
 }
@@ -138,8 +113,7 @@ TEST(SeriesDetectorTest, DriftIsRaised) {
   Feed feed;
   feed.Noise(2000, 100);
   feed.raised = 0;
-  for (int i = 0; i < 400; ++i)
-    feed.Push(100 + 0.02 * i + feed.random.Normal());
+  for (int i = 0; i < 400; ++i) feed.Push(100 + 0.02 * i + feed.random.Normal());
   EXPECT_GE(feed.raised, 1);
   EXPECT_EQ(feed.detector.direction(), 1);
 }
@@ -148,8 +122,7 @@ TEST(SeriesDetectorTest, FlatLineIsAVoid) {
   Feed feed;
   feed.Noise(1000, 100);
   feed.raised = 0;
-  for (int i = 0; i < 60 && feed.raised == 0; ++i)
-    feed.Push(100);
+  for (int i = 0; i < 60 && feed.raised == 0; ++i) feed.Push(100);
   EXPECT_EQ(feed.raised, 1);
   EXPECT_EQ(Shape(feed), "void");
 }
@@ -158,8 +131,7 @@ TEST(SeriesDetectorTest, BurstIsOneAnomaly) {
   Feed feed;
   feed.Noise(1000, 100);
   feed.raised = 0;
-  for (int i = 0; i < 60; ++i)
-    feed.Push(i % 3 == 0 ? 170 : 100);
+  for (int i = 0; i < 60; ++i) feed.Push(i % 3 == 0 ? 170 : 100);
   EXPECT_EQ(feed.raised, 1);
 }
 
@@ -168,8 +140,7 @@ TEST(SeriesDetectorTest, HabituatesToWhatIsAlwaysOdd) {
   feed.Noise(1000, 100);
   feed.raised = 0;
   // A spike of another height every eighty samples, longer apart than the rest.
-  for (int i = 0; i < 100 * 80; ++i)
-    feed.Push(i % 80 == 0 ? 160 + i % 7 : 100 + feed.random.Normal());
+  for (int i = 0; i < 100 * 80; ++i) feed.Push(i % 80 == 0 ? 160 + i % 7 : 100 + feed.random.Normal());
   EXPECT_LE(feed.raised, 25);
 }
 
@@ -181,16 +152,10 @@ TEST(SeriesDetectorTest, NoiseIsRarelyRaised) {
   EXPECT_LE(laplace.Count(50000,
                           [&](int) {
                             const double u = laplace.random.Uniform();
-                            return u < 0.5 ? std::log(2 * u)
-                                           : -std::log(2 - 2 * u);
+                            return u < 0.5 ? std::log(2 * u) : -std::log(2 - 2 * u);
                           }),
             70);
-  EXPECT_LE(cauchy.Count(50000,
-                         [&](int) {
-                           return std::tan(kPi *
-                                           (cauchy.random.Uniform() - 0.5));
-                         }),
-            140);
+  EXPECT_LE(cauchy.Count(50000, [&](int) { return std::tan(kPi * (cauchy.random.Uniform() - 0.5)); }), 140);
 }
 
 TEST(SeriesDetectorTest, SeasonalSeriesIsNearlySilentAndAMissingDayIsNot) {
@@ -249,10 +214,8 @@ TEST(SeriesDetectorTest, GapsLeaveNoTrace) {
 
 TEST(SeriesDetectorTest, HostileNumbersStayBounded) {
   const double values[] = {
-      0,      -0.0,    5e-324,       -5e-324,
-      1e-308, 1e308,   -1e308,       1.7976931348623157e308,
-      1e-150, -1e-130, 1e150,        1,
-      -1,     1e20,    std::nan(""), 3e-200};
+      0,      -0.0,    5e-324, -5e-324, 1e-308, 1e308, -1e308,       1.7976931348623157e308,
+      1e-150, -1e-130, 1e150,  1,       -1,     1e20,  std::nan(""), 3e-200};
   Random random;
   Feed feed;
   for (int i = 0; i < 200000; ++i) {
@@ -277,8 +240,7 @@ TEST(SeriesDetectorTest, ClockMayJump) {
     feed.now_us = times[static_cast<size_t>(random.Uniform() * 6)];
     const double score = feed.detector.Observe(feed.now_us, random.Normal());
     ASSERT_TRUE(score >= 0 && score <= 1);
-    if (feed.detector.raised())
-      ++feed.raised;
+    if (feed.detector.raised()) ++feed.raised;
   }
   EXPECT_LE(feed.raised, 30);
 }
@@ -287,8 +249,7 @@ TEST(SeriesDetectorTest, DoesNotAllocateAndRepeatsItself) {
   SeriesDetector a, b;
   Random random;
   std::vector<double> values(20000);
-  for (double &value : values)
-    value = random.Normal() * (random.Uniform() < 0.01 ? 20 : 1);
+  for (double& value : values) value = random.Normal() * (random.Uniform() < 0.01 ? 20 : 1);
   const uint64_t before = allocations;
   bool same = true;
   for (size_t i = 0; i < values.size(); ++i) {
@@ -304,8 +265,7 @@ TEST(SeriesDetectorTest, DoesNotAllocateAndRepeatsItself) {
 TEST(SeriesDetectorTest, IsStableOverLongRuns) {
   Feed old, young;
   Random random;
-  for (int i = 0; i < 3000000; ++i)
-    old.detector.Observe(0, 1e6 + random.Normal());
+  for (int i = 0; i < 3000000; ++i) old.detector.Observe(0, 1e6 + random.Normal());
   Random tail(7);
   for (int i = 0; i < 60000; ++i) {
     const double value = 1e6 + tail.Normal();
@@ -314,8 +274,7 @@ TEST(SeriesDetectorTest, IsStableOverLongRuns) {
   }
   EXPECT_GE(old.Push(1e6 + 50), 0.5);
   EXPECT_GE(young.Push(1e6 + 50), 0.5);
-  EXPECT_NEAR(old.detector.evidence(), young.detector.evidence(),
-              1e-3 * young.detector.evidence());
+  EXPECT_NEAR(old.detector.evidence(), young.detector.evidence(), 1e-3 * young.detector.evidence());
 }
 
 TEST(SeasonalBaselineTest, ComparesWithEarlierVisitsOnly) {
@@ -329,7 +288,7 @@ TEST(SeasonalBaselineTest, ComparesWithEarlierVisitsOnly) {
   EXPECT_TRUE(season.Usual(24 * hour, &usual));
   EXPECT_DOUBLE_EQ(usual, 15);
   EXPECT_TRUE(season.Usual(-24 * hour + 5, &usual));
-  EXPECT_FALSE(season.Usual(-1, &usual)); // the hour before midnight
+  EXPECT_FALSE(season.Usual(-1, &usual));  // the hour before midnight
   // Half of the profile is the last visit once there were two.
   for (int day = 1; day < 4; ++day) {
     season.Learn(24 * day * hour, 31);
@@ -342,13 +301,11 @@ TEST(SeasonalBaselineTest, ComparesWithEarlierVisitsOnly) {
 TEST(WindowNoveltyTest, IsZeroForAShapeSeenBeforeAndTheDistanceOtherwise) {
   WindowNovelty novelty;
   double last = -1;
-  for (int i = 0; i < 15; ++i)
-    EXPECT_EQ(novelty.Learn(i % 4), -1) << i;
-  for (int i = 15; i < 200; ++i)
-    EXPECT_EQ(last = novelty.Learn(i % 4), 0) << i;
+  for (int i = 0; i < 15; ++i) EXPECT_EQ(novelty.Learn(i % 4), -1) << i;
+  for (int i = 15; i < 200; ++i) EXPECT_EQ(last = novelty.Learn(i % 4), 0) << i;
   // One of eight values is off by four: the root of 16 / 8.
   EXPECT_NEAR(novelty.Learn(4), std::sqrt(2.0), 1e-12);
 }
 
-} // namespace
-} // namespace heal
+}  // namespace
+}  // namespace heal

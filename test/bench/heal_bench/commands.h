@@ -9,6 +9,7 @@
 namespace heal::bench {
 
 int RunOutlier(std::span<char* const> args);
+int RunScores(std::span<char* const> args);
 
 }  // namespace heal::bench
 

@@ -20,6 +20,7 @@ struct Command {
 constexpr Command kCommands[] = {
     {"outlier", "--train TRAIN.csv --test TEST.csv --out SCORES [--seed N] [--margin M]",
      "isolation forest: one score per test row, higher is more anomalous", heal::bench::RunOutlier},
+    {"scores", "IN_DIR OUT_DIR", "anomaly scores of time series, one pass, in time order", heal::bench::RunScores},
 };
 
 void PrintUsage() {

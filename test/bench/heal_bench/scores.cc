@@ -15,11 +15,11 @@
 #include <string_view>
 #include <vector>
 
+#include "commands.h"
 #include "csv.h"
 #include "detect/series_detector.h"
 
-int RunScores(std::span<char *const> args);
-
+namespace heal::bench {
 namespace {
 
 namespace fs = std::filesystem;
@@ -30,25 +30,22 @@ int64_t DaysFromCivil(int64_t year, int64_t month, int64_t day) {
   year -= month <= 2;
   const int64_t era = (year >= 0 ? year : year - 399) / 400;
   const int64_t year_of_era = year - era * 400;
-  const int64_t day_of_year =
-      (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-  const int64_t day_of_era =
-      year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+  const int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+  const int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
   return era * 146097 + day_of_era - 719468;
 }
 
 // "2014-04-01 00:05:00[.fraction]", also with a T, or seconds since 1970. UTC.
-int64_t ParseTime(const std::string &text) {
+int64_t ParseTime(const std::string& text) {
   int year = 0, month = 0, day = 0, hour = 0, minute = 0;
   double second = 0;
-  const int fields = std::sscanf(text.c_str(), "%5d-%2d-%2d%*[ T]%2d:%2d:%lf",
-                                 &year, &month, &day, &hour, &minute, &second);
+  const int fields =
+      std::sscanf(text.c_str(), "%5d-%2d-%2d%*[ T]%2d:%2d:%lf", &year, &month, &day, &hour, &minute, &second);
   if (fields >= 3 && month >= 1 && month <= 12 && second >= 0 && second < 61) {
-    const int64_t minutes =
-        (DaysFromCivil(year, month, day) * 24 + hour) * 60 + minute;
+    const int64_t minutes = (DaysFromCivil(year, month, day) * 24 + hour) * 60 + minute;
     return minutes * 60000000 + static_cast<int64_t>(second * 1e6);
   }
-  char *end = nullptr;
+  char* end = nullptr;
   const double seconds = std::strtod(text.c_str(), &end);
   if (end == text.c_str() || *end != '\0' || !(std::fabs(seconds) < 1e12)) {
     throw std::runtime_error("not a timestamp: " + text);
@@ -57,43 +54,37 @@ int64_t ParseTime(const std::string &text) {
 }
 
 // What is not a number is a gap.
-double ParseValue(const std::string &text) {
-  char *end = nullptr;
+double ParseValue(const std::string& text) {
+  char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
   return end == text.c_str() ? std::numeric_limits<double>::quiet_NaN() : value;
 }
 
-size_t TimeColumn(const CsvTable &table) {
-  const auto found =
-      std::find(table.columns.begin(), table.columns.end(), "timestamp");
-  if (found == table.columns.end())
-    throw std::runtime_error("no column timestamp");
+size_t TimeColumn(const CsvTable& table) {
+  const auto found = std::find(table.columns.begin(), table.columns.end(), "timestamp");
+  if (found == table.columns.end()) throw std::runtime_error("no column timestamp");
   return static_cast<size_t>(found - table.columns.begin());
 }
 
 // The score of a row is the highest of its columns'.
-std::vector<double> Score(const CsvTable &table) {
+std::vector<double> Score(const CsvTable& table) {
   const size_t time_column = TimeColumn(table);
-  std::vector<heal::SeriesDetector> detectors(table.columns.size());
+  std::vector<SeriesDetector> detectors(table.columns.size());
   std::vector<double> scores;
   scores.reserve(table.rows.size());
-  for (const std::vector<std::string> &row : table.rows) {
-    if (row.size() != table.columns.size())
-      throw std::runtime_error("rows of different length");
+  for (const std::vector<std::string>& row : table.rows) {
+    if (row.size() != table.columns.size()) throw std::runtime_error("rows of different length");
     const int64_t time_us = ParseTime(row[time_column]);
     double score = 0;
     for (size_t i = 0; i < row.size(); ++i) {
-      if (i != time_column)
-        score =
-            std::max(score, detectors[i].Observe(time_us, ParseValue(row[i])));
+      if (i != time_column) score = std::max(score, detectors[i].Observe(time_us, ParseValue(row[i])));
     }
     scores.push_back(score);
   }
   return scores;
 }
 
-void Write(const fs::path &path, const CsvTable &table,
-           const std::vector<double> &scores) {
+void Write(const fs::path& path, const CsvTable& table, const std::vector<double>& scores) {
   fs::create_directories(path.parent_path());
   std::ofstream out(path);
   out << "timestamp,anomaly_score\n";
@@ -104,57 +95,36 @@ void Write(const fs::path &path, const CsvTable &table,
     out << table.rows[i][time_column] << ',' << number << '\n';
   }
   out.close();
-  if (!out)
-    throw std::runtime_error("cannot write");
+  if (!out) throw std::runtime_error("cannot write");
 }
 
-bool IsCsv(const fs::path &path) {
+bool IsCsv(const fs::path& path) {
   const std::string name = path.filename().string();
   return name.ends_with(".csv") || name.ends_with(".csv.gz");
 }
 
-std::vector<fs::path> Inputs(const fs::path &directory) {
+std::vector<fs::path> Inputs(const fs::path& directory) {
   std::vector<fs::path> paths;
-  for (const fs::directory_entry &entry :
-       fs::recursive_directory_iterator(directory)) {
-    if (entry.is_regular_file() && IsCsv(entry.path()))
-      paths.push_back(entry.path());
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(directory)) {
+    if (entry.is_regular_file() && IsCsv(entry.path())) paths.push_back(entry.path());
   }
   std::sort(paths.begin(), paths.end());
   return paths;
 }
 
-int ScoreFile(const fs::path &in, const fs::path &in_directory,
-              const fs::path &out_directory) {
-  try {
-    const CsvTable table = ReadCsv(in);
-    fs::path out = out_directory / fs::relative(in, in_directory);
-    if (out.extension() == ".gz")
-      out.replace_extension();
-    Write(out, table, Score(table));
-    return 0;
-  } catch (const std::exception &error) {
-    std::fprintf(stderr, "heal-bench scores: %s: %s\n", in.c_str(),
-                 error.what());
-    return 1;
-  }
+void ScoreFile(const fs::path& in, const fs::path& in_directory, const fs::path& out_directory) {
+  const CsvTable table = ReadCsv(in);
+  fs::path out = out_directory / fs::relative(in, in_directory);
+  if (out.extension() == ".gz") out.replace_extension();
+  Write(out, table, Score(table));
 }
 
-} // namespace
+}  // namespace
 
-// heal-bench scores IN_DIR OUT_DIR
-int RunScores(std::span<char *const> args) {
-  if (args.size() != 2) {
-    std::fprintf(stderr, "usage: heal-bench scores IN_DIR OUT_DIR\n");
-    return 2;
-  }
-  try {
-    int status = 0;
-    for (const fs::path &path : Inputs(args[0]))
-      status |= ScoreFile(path, args[0], args[1]);
-    return status;
-  } catch (const std::exception &error) {
-    std::fprintf(stderr, "heal-bench scores: %s\n", error.what());
-    return 1;
-  }
+int RunScores(std::span<char* const> args) {
+  if (args.size() != 2) throw std::runtime_error("scores needs a directory to read and one to write");
+  for (const fs::path& path : Inputs(args[0])) ScoreFile(path, args[0], args[1]);
+  return 0;
 }
+
+}  // namespace heal::bench
