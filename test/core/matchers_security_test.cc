@@ -149,6 +149,16 @@ TEST_F(PrivilegedActTest, AGrantOfPowerIsToldWithWhoAndWhat) {
   EXPECT_EQ(Look("privilege_escalation").size(), 1u) << "a grant is never a habit";
 }
 
+TEST_F(PrivilegedActTest, ASuperusersWorkIsANoteOnly) {
+  Act(HC_SEC_PRIVILEGE, "postgres", "helper", "superuser");
+  world_.security_events.back().superuser = 1;
+  Act(HC_SEC_PRIVILEGE, "app", "helper", "superuser");
+  const std::vector<Match> found = Look("privilege_escalation");
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].severity, "warning") << found[0].subject;
+  EXPECT_EQ(found[1].severity, "info") << found[1].subject;
+}
+
 TEST_F(PrivilegedActTest, TheFirstUseOfTheServerIsNewsAHabitIsNot) {
   Act(HC_SEC_SERVER_PROGRAM, "app", "/bin/sh", "COPY TO PROGRAM");
   ASSERT_EQ(Look("server_file_access").size(), 1u);

@@ -177,7 +177,8 @@ constexpr FailureDef kFailures[] = {
      "address whose logins mostly succeed.",
      kBruteForce},
     {"S02", "privilege_escalation", "security", "security", "warning",
-     "A role got power over the server: an attribute or a membership.",
+     "A role got power over the server: an attribute or a membership; a note "
+     "when a superuser gave it.",
      "Tell a person, with who gave what to whom.",
      "Shown for some minutes; the grant itself stays a person's to judge.",
      "None needed.", "Revoke by itself: it may be the operator's own role.", kPrivilegeEscalation},

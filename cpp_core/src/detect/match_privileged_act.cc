@@ -92,6 +92,8 @@ Match Describe(const std::string& type, const Act& act) {
                          Text("%s, application \"%s\" from %s", subject.c_str(), act.application.c_str(), from.c_str()));
   match.database = act.database;
   match.since_us = act.first_at;
+  // A superuser's everyday work is worth a note, not a warning.
+  if (act.superuser) match.severity = "info";
   // A fact as seen by the hook: another look tells nothing more.
   match.certain = true;
   AddEvidence(&match, escalation ? "power_granted" : "server_files_used", true, subject);
