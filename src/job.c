@@ -548,10 +548,13 @@ run_job(HealJobSlot *job)
 /* From here on a crash of this process is one of ours: see launcher.c. */
 static int	watched_slot;
 
+/* The slot may be another worker's already: it is free before we have left. */
 static void
 unwatch(int code, Datum arg)
 {
-	heal_shared->worker_pids[watched_slot] = 0;
+	uint32		expected = (uint32) MyProcPid;
+
+	(void) pg_atomic_compare_exchange_u32(&heal_shared->worker_pids[watched_slot], &expected, 0);
 }
 
 static void
@@ -568,7 +571,7 @@ watch(int slot)
 		return;
 	watched_slot = slot;
 	on_shmem_exit(unwatch, (Datum) 0);
-	heal_shared->worker_pids[slot] = MyProcPid;
+	pg_atomic_write_u32(&heal_shared->worker_pids[slot], (uint32) MyProcPid);
 	pqsignal(SIGQUIT, worker_quit);
 }
 

@@ -181,7 +181,7 @@ one_of_ours_crashed(void)
 		return true;
 	for (int i = 0; i < HEAL_MAX_JOBS; i++)
 	{
-		if (process_crashed(heal_shared->worker_pids[i]))
+		if (process_crashed((pid_t) pg_atomic_read_u32(&heal_shared->worker_pids[i])))
 			return true;
 	}
 	return false;

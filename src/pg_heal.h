@@ -215,7 +215,7 @@ typedef struct HealShared
 	 * process writes its own field, the launcher reads.
 	 */
 	bool		healer_told_to_quit;	/* SIGQUIT: not the one that crashed */
-	pid_t		worker_pids[HEAL_MAX_JOBS]; /* 0 when ended, or told to quit */
+	pg_atomic_uint32 worker_pids[HEAL_MAX_JOBS];	/* 0 when ended, or told to quit */
 
 	/* atomics: no lock */
 	pg_atomic_uint32 wake_wanted;	/* a hook asked for a look */

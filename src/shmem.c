@@ -71,7 +71,10 @@ shmem_initialize(HealShared *shared)
 		pg_atomic_init_u64(&shared->log_counters[i], 0);
 	pg_atomic_init_u64(&shared->auth_failures, 0);
 	for (int i = 0; i < HEAL_MAX_JOBS; i++)
+	{
 		pg_atomic_init_u32(&shared->jobs[i].state, HEAL_JOB_FREE);
+		pg_atomic_init_u32(&shared->worker_pids[i], 0);
+	}
 }
 
 /* Create or attach. */
