@@ -9,7 +9,7 @@
  *
  * Memory of backends is that which a process has to itself (resident less
  * shared). Reading it costs a few microseconds for each, so that a few backends
- * are read in a tick, in turn, and the largest of a whole round is shown.
+ * are read at a time, in turn, and the largest of a whole round is shown.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,7 +27,10 @@
 
 #define READ_BYTES 8192
 #define SECTOR_BYTES 512
-#define BACKENDS_PER_TICK 16
+#define BACKENDS_AT_A_TIME 16
+
+/* A reading costs about half a millisecond of CPU. */
+#define READING_INTERVAL_US (10 * INT64CONST(1000000) - 500000)
 
 /* The control group that limits this process, where there is version 2 of them. */
 #define CGROUP "/sys/fs/cgroup"
@@ -232,7 +235,7 @@ collect_backends(double *metrics)
 	static double shown_total = NAN;
 	int			read = 0;
 
-	for (uint32 seen = 0; seen < (uint32) MaxBackends && read < BACKENDS_PER_TICK; seen++)
+	for (uint32 seen = 0; seen < (uint32) MaxBackends && read < BACKENDS_AT_A_TIME; seen++)
 	{
 		/* Without the lock: a wrong pid at worst reads another process's size. */
 		int			pid = *((volatile int *) &ProcGlobal->allProcs[next].pid);
@@ -256,13 +259,36 @@ collect_backends(double *metrics)
 	metrics[HC_M_BACKEND_MEMORY] = shown_total;
 }
 
-/* Shares and rounds belong to whole intervals: full ticks only. */
+/*
+ * Shares and rounds belong to whole intervals: full ticks only. Between two
+ * readings gauges stay as they are; counters are not known, which their rates
+ * can bear, while an old one would look like standstill.
+ */
 void
 collect_host(double *metrics)
 {
+	static const hc_metric_id gauges[] = {
+		HC_M_HOST_CPU_USED, HC_M_HOST_CPU_IOWAIT, HC_M_HOST_MEMORY_USED, HC_M_HOST_MEMORY_AVAILABLE,
+		HC_M_HOST_SWAP_USED, HC_M_BACKEND_MEMORY, HC_M_BACKEND_MEMORY_LARGEST,
+	};
+	static double kept[lengthof(gauges)];
+	static TimestampTz next_reading = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	/* The second condition: the clock was set back. */
+	if (now < next_reading && next_reading - now <= READING_INTERVAL_US)
+	{
+		for (int i = 0; i < lengthof(gauges); i++)
+			metrics[gauges[i]] = kept[i];
+		return;
+	}
+	next_reading = now + READING_INTERVAL_US;
+
 	collect_cpu(metrics);
 	collect_memory(metrics);
 	collect_pressure(metrics);
 	collect_disk(metrics);
 	collect_backends(metrics);
+	for (int i = 0; i < lengthof(gauges); i++)
+		kept[i] = metrics[gauges[i]];
 }
