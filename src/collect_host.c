@@ -208,9 +208,9 @@ collect_disk(double *metrics)
 
 /*---- Backends ----*/
 
-/* Bytes a process has to itself; 0 when it has gone. */
-static double
-own_memory(int pid)
+/* Bytes a process has to itself; 0 when it has gone, or there is no /proc. */
+double
+host_own_memory(int pid)
 {
 	char		path[32];
 	char		text[128];
@@ -242,7 +242,7 @@ collect_backends(double *metrics)
 
 		if (pid != 0)
 		{
-			double		bytes = own_memory(pid);
+			double		bytes = host_own_memory(pid);
 
 			largest = Max(largest, bytes);
 			total += bytes;

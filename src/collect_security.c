@@ -4,9 +4,9 @@
  *	  Logins per role and address, and statements that matter for security.
  *
  * The table of logins is the authentication hook's; it keeps the pairs that
- * failed most lately. It is copied under its lock, into an array that is never
- * empty, so that "nobody logged in yet" differs from "not looked". Events are
- * those since the call before.
+ * failed most lately. It is copied under its lock when it has changed since the
+ * call before; an array that is there but empty says that nobody logged in yet.
+ * Events, too, are those since the call before.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,11 +15,17 @@
 static void
 collect_logins(hc_observation *obs)
 {
-	HealAuthSlot *slots = palloc(sizeof(heal_shared->auth));
-	hc_login   *logins = palloc0(sizeof(hc_login) * HEAL_AUTH_SLOTS);
+	static uint64 changes_seen = PG_UINT64_MAX;
+	HealAuthSlot *slots;
+	hc_login   *logins;
 
+	if (*(volatile uint64 *) &heal_shared->auth_changes == changes_seen)
+		return;
+	slots = palloc(sizeof(heal_shared->auth));
+	logins = palloc0(sizeof(hc_login) * HEAL_AUTH_SLOTS);
 	LWLockAcquire(heal_shared->auth_lock, LW_SHARED);
 	memcpy(slots, heal_shared->auth, sizeof(heal_shared->auth));
+	changes_seen = heal_shared->auth_changes;
 	LWLockRelease(heal_shared->auth_lock);
 
 	for (int i = 0; i < HEAL_AUTH_SLOTS; i++)

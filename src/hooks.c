@@ -710,6 +710,7 @@ auth_note(const char *role, const char *addr, bool success)
 			now - slot->last_at < AUTH_BURST_GAP_US;
 	}
 	slot->last_at = now;
+	heal_shared->auth_changes++;
 	LWLockRelease(heal_shared->auth_lock);
 
 	return burst;

@@ -209,6 +209,7 @@ typedef struct HealShared
 
 	LWLock	   *auth_lock;
 	HealAuthSlot auth[HEAL_AUTH_SLOTS];
+	uint64		auth_changes;	/* grows with every change of a slot */
 
 	/*
 	 * For the crash guard, without a lock, as signal handlers use it: each
@@ -296,6 +297,7 @@ extern void publish_use(int64 longest_tick_us);
 extern void collect_sessions(hc_observation *obs, double *metrics);
 extern void collect_locks(hc_observation *obs, double *metrics);	/* after sessions */
 extern void collect_server(hc_observation *obs, hc_server *server, double *metrics);	/* counters, checkpointer, WAL, archiver, disk */
+extern double host_own_memory(int pid);
 extern void collect_host(double *metrics);	/* CPU, memory and disk of the machine, memory of backends */
 extern void collect_security(hc_observation *obs);	/* logins, statements that matter for security */
 extern void collect_replication(hc_observation *obs, double *metrics);	/* standbys, slots, prepared transactions, horizon */

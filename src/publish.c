@@ -7,10 +7,9 @@
  */
 #include "pg_heal.h"
 
-#include <fcntl.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
+#include "miscadmin.h"
 #include "storage/proc.h"
 #include "utils/memutils.h"
 
@@ -108,28 +107,6 @@ cpu_us(void)
 		use.ru_utime.tv_usec + use.ru_stime.tv_usec;
 }
 
-/* Anonymous memory: what is resident less what is shared with others. */
-static int64
-anonymous_memory(void)
-{
-	char		text[128];
-	unsigned long long resident,
-				shared;
-	int			fd = open("/proc/self/statm", O_RDONLY);
-	ssize_t		n;
-
-	if (fd < 0)
-		return MemoryContextMemAllocated(TopMemoryContext, true);
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	if (sscanf(text, "%*u %llu %llu", &resident, &shared) != 2 || shared > resident)
-		return 0;
-	return (int64) (resident - shared) * sysconf(_SC_PAGESIZE);
-}
-
 void
 publish_use(int64 longest_tick_us)
 {
@@ -139,7 +116,9 @@ publish_use(int64 longest_tick_us)
 
 	if (now >= next_memory_look)
 	{
-		memory_used = anonymous_memory();
+		memory_used = (int64) host_own_memory(MyProcPid);
+		if (memory_used == 0)
+			memory_used = MemoryContextMemAllocated(TopMemoryContext, true);
 		hooks_check_ticks();
 		next_memory_look = TimestampTzPlusMilliseconds(now, MEMORY_LOOK_MS);
 	}

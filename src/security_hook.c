@@ -159,7 +159,7 @@ note(hc_security_kind kind, const char *object, const char *detail)
 	copy_cut(event.application, application_name == NULL ? "" : application_name, sizeof(event.application));
 	if (MyProcPort->raddr.addr.ss_family != AF_UNIX && MyProcPort->remote_host != NULL)
 		strlcpy(event.addr, MyProcPort->remote_host, sizeof(event.addr));
-	copy_cut(event.object, object, sizeof(event.object));
+	copy_cut(event.object, object == NULL ? "" : object, sizeof(event.object));
 	strlcpy(event.detail, detail, sizeof(event.detail));
 
 	SpinLockAcquire(&security_shared->mutex);
@@ -170,6 +170,24 @@ note(hc_security_kind kind, const char *object, const char *detail)
 }
 
 /*---- What the statements do ----*/
+
+/*
+ * Without looking a named role up: it may be dropped meanwhile, and an error
+ * here would take the user's statement with it.
+ */
+static const char *
+rolespec_text(const RoleSpec *spec)
+{
+	switch (spec->roletype)
+	{
+		case ROLESPEC_CSTRING:
+			return spec->rolename;
+		case ROLESPEC_PUBLIC:
+			return "public";
+		default:
+			return GetUserNameFromId(spec->roletype == ROLESPEC_SESSION_USER ? GetSessionUserId() : GetUserId(), true);
+	}
+}
 
 /* Options of CREATE or ALTER ROLE that give power. */
 static void
@@ -219,7 +237,7 @@ note_grant_role(const GrantRoleStmt *stmt)
 		if (priv->priv_name == NULL || !is_powerful(priv->priv_name, why, sizeof(why)))
 			continue;
 		foreach(grantee, stmt->grantee_roles)
-			note(HC_SEC_PRIVILEGE, get_rolespec_name(lfirst_node(RoleSpec, grantee)), why);
+			note(HC_SEC_PRIVILEGE, rolespec_text(lfirst_node(RoleSpec, grantee)), why);
 	}
 }
 
@@ -286,8 +304,7 @@ note_after(Node *statement)
 			note_role_options(castNode(CreateRoleStmt, statement)->role, castNode(CreateRoleStmt, statement)->options);
 			break;
 		case T_AlterRoleStmt:
-			if (castNode(AlterRoleStmt, statement)->role->roletype == ROLESPEC_CSTRING)
-				note_role_options(castNode(AlterRoleStmt, statement)->role->rolename, castNode(AlterRoleStmt, statement)->options);
+			note_role_options(rolespec_text(castNode(AlterRoleStmt, statement)->role), castNode(AlterRoleStmt, statement)->options);
 			break;
 		case T_GrantRoleStmt:
 			note_grant_role(castNode(GrantRoleStmt, statement));

@@ -14,6 +14,7 @@ namespace {
 constexpr char kType[] = "brute_force";
 constexpr size_t kMostAddresses = 256;
 constexpr size_t kMostSteps = 128;  // of one address in its window
+constexpr size_t kMostRoles = 128;  // of one address
 // Failures per second that no client's retries make.
 constexpr double kRapidRate = 1.0;
 constexpr size_t kManyRoles = 3;
@@ -90,7 +91,7 @@ void BruteForceMatcher::Add(const MatchInput& input, const hc_login& login, doub
   address.steps.back().failures += failures;
   address.steps.back().successes += successes;
   if (failures > 0) {
-    if (address.failed.size() < kMostSteps || address.failed.contains(login.role))
+    if (address.failed.size() < kMostRoles || address.failed.contains(login.role))
       address.failed[login.role] += failures;
     address.last_failure_mono = mono;
     if (address.since_us == 0) address.since_us = input.clock.now_us();
