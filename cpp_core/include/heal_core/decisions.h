@@ -97,7 +97,9 @@ typedef struct hc_metric_status
 				baseline_stddev,
 				zscore,
 				iqr_low,
-				iqr_high;			/* NaN until min_baseline_samples */
+				iqr_high,			/* NaN until min_baseline_samples */
+				anomaly_score,		/* 1 - tail probability under the metric's own history */
+				forest_score;		/* of its category's frame, the same for all in it; NaN until fitted */
 	int64_t		samples;
 	int64_t		observed_at;
 } hc_metric_status;
@@ -119,6 +121,8 @@ typedef struct hc_decisions
 	const hc_component_status *components;
 	uint32_t	n_components;
 	const hc_metric_status *metrics;	/* HC_METRIC_COUNT */
+	const hc_metric_status *user_metrics;	/* in the order of the observation */
+	uint32_t	n_user_metrics;
 	const hc_log_line *log;
 	uint32_t	n_log;
 	int64_t		look_again_us;		/* wanted delay to the next look; -1 none */

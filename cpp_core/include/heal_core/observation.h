@@ -22,6 +22,22 @@ typedef enum hc_metric_id
 	HC_METRIC_COUNT
 } hc_metric_id;
 
+#define HC_MAX_USER_METRICS 128
+
+/* A metric its users defined as a query. Its value is as old as observed_at says:
+ * the same time again is no new sample. */
+typedef struct hc_user_metric
+{
+	const char *name;			/* unique, not one of metrics.def */
+	const char *component;
+	const char *category;		/* performance resource security data_quality */
+	const char *unit;
+	int32_t		counter;		/* 1: cumulative, its rate per second is judged */
+	int32_t		bad;			/* bad direction: 1 up, -1 down, 0 both, 2 none */
+	double		value;			/* NaN: not known (not run yet, failed, NULL) */
+	int64_t		observed_at;
+} hc_user_metric;
+
 /* ---- facts ---- */
 
 typedef enum hc_backend_kind
@@ -434,6 +450,8 @@ typedef struct hc_observation
 	const hc_config *config;		/* NULL: unchanged */
 	const hc_server *server;
 	const double *metrics;			/* HC_METRIC_COUNT values */
+	const hc_user_metric *user_metrics; /* at most HC_MAX_USER_METRICS, the others are not looked at */
+	uint32_t	n_user_metrics;
 
 	const hc_session *sessions;
 	uint32_t	n_sessions;

@@ -71,7 +71,7 @@ MetricBank::MetricBank() : series_(HC_METRIC_COUNT) { ClearStatus(); }
 
 void MetricBank::ClearStatus() {
   for (hc_metric_status& status : status_) {
-    status = {kUnknown, kUnknown, kUnknown, kUnknown, kUnknown, kUnknown, 0, 0};
+    status = {kUnknown, kUnknown, kUnknown, kUnknown, kUnknown, kUnknown, kUnknown, kUnknown, 0, 0};
   }
 }
 
