@@ -186,6 +186,19 @@ CREATE TABLE heal.policies (
     PRIMARY KEY (scope, subject, setting)
 );
 
+CREATE TABLE heal.feedback (
+    about text NOT NULL CHECK (about IN ('anomaly', 'incident')),
+    id bigint NOT NULL,
+    found_at timestamptz NOT NULL, -- ids of anomalies begin anew after a restore
+    detector text NOT NULL,
+    subject text NOT NULL,
+    correct boolean NOT NULL,
+    given_by text NOT NULL,
+    given_at timestamptz NOT NULL,
+    comment text NOT NULL,
+    PRIMARY KEY (about, id)
+);
+
 CREATE TABLE heal.journal_state (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     applied_seq bigint NOT NULL,
@@ -238,6 +251,11 @@ CREATE FUNCTION heal.overhead(
     OUT disk_bytes bigint, OUT longest_tick_ms double precision, OUT locks_held integer)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'heal_overhead_0_1' LANGUAGE C STRICT VOLATILE PARALLEL SAFE;
+
+CREATE FUNCTION heal.detector_grade(
+    confirmed double precision, refuted double precision, unexplained double precision,
+    OUT "precision" double precision, OUT low double precision, OUT high double precision, OUT demoted boolean)
+    AS 'MODULE_PATHNAME', 'heal_detector_grade_0_1' LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
 
 CREATE FUNCTION heal.diagnose(evidence jsonb) RETURNS jsonb
     AS 'MODULE_PATHNAME', 'heal_diagnose_0_1' LANGUAGE C STRICT STABLE PARALLEL UNSAFE;
@@ -345,6 +363,9 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON he
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON heal.causal_edges
     FOR EACH STATEMENT EXECUTE FUNCTION heal.config_changed();
 
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON heal.feedback
+    FOR EACH STATEMENT EXECUTE FUNCTION heal.config_changed();
+
 -- @shipped@ rows of heal.causal_nodes, heal.causal_edges and heal.thresholds stand here in the built script
 
 /*
@@ -405,6 +426,63 @@ CREATE VIEW @extschema@.heal_thresholds AS
 
 CREATE VIEW @extschema@.heal_policies AS
     SELECT scope, subject, setting, value FROM heal.policies;
+
+/*
+ * What became of each detector's findings. A person's word counts most, then a
+ * repair that was verified; an anomaly without an incident near it for an hour is
+ * unexplained. Counts fade: a month ago counts half. The healer reads them with
+ * its configuration.
+ */
+CREATE VIEW heal.detector_counts AS
+    WITH finding AS (
+        SELECT f.detector, f.subject, f.found_at,
+               CASE WHEN f.correct THEN 'confirmed' ELSE 'refuted' END AS verdict
+        FROM heal.feedback f
+        UNION ALL
+        SELECT a.method, a.metric, a.observed_at,
+               CASE WHEN i.outcome = 'healed' THEN 'confirmed'
+                    WHEN a.incident_id IS NULL AND a.observed_at < clock_timestamp() - interval '1 hour'
+                         AND NOT EXISTS (
+                             SELECT FROM heal.incidents n
+                             WHERE n.component = a.component
+                               AND n.opened_at BETWEEN a.observed_at AND a.observed_at + interval '10 minutes')
+                    THEN 'unexplained' END
+        FROM heal.anomalies a LEFT JOIN heal.incidents i USING (incident_id)
+        WHERE NOT EXISTS (SELECT FROM heal.feedback f
+                          WHERE f.about = 'anomaly' AND f.id = a.anomaly_id AND f.found_at = a.observed_at)
+        UNION ALL
+        SELECT i.failure_type, '', i.opened_at, CASE WHEN i.outcome = 'healed' THEN 'confirmed' END
+        FROM heal.incidents i
+        WHERE NOT EXISTS (SELECT FROM heal.feedback f
+                          WHERE f.about = 'incident' AND f.id = i.incident_id AND f.found_at = i.opened_at)
+    ), weighed AS (
+        SELECT detector, subject, found_at, verdict,
+               0.5 ^ (greatest(extract(epoch FROM clock_timestamp() - found_at)::double precision, 0)
+                      / (30 * 86400)) AS weight
+        FROM finding
+    )
+    SELECT detector, subject, count(*) AS raised,
+           coalesce(sum(weight) FILTER (WHERE verdict = 'confirmed'), 0) AS confirmed,
+           coalesce(sum(weight) FILTER (WHERE verdict = 'refuted'), 0) AS refuted,
+           coalesce(sum(weight) FILTER (WHERE verdict = 'unexplained'), 0) AS unexplained,
+           max(found_at) AS last_raised_at
+    FROM weighed GROUP BY detector, subject;
+
+CREATE VIEW @extschema@.heal_detectors AS
+    WITH definition AS (
+        SELECT f.item ->> 'failure_type' AS detector
+        FROM jsonb_array_elements(heal.catalogue() -> 'failures') AS f(item)
+    ), counted AS (
+        SELECT coalesce(c.detector, d.detector) AS detector, coalesce(c.subject, '') AS subject,
+               CASE WHEN d.detector IS NULL THEN 'statistical' ELSE 'definition' END AS kind,
+               coalesce(c.raised, 0) AS raised, coalesce(c.confirmed, 0) AS confirmed,
+               coalesce(c.refuted, 0) AS refuted, coalesce(c.unexplained, 0) AS unexplained, c.last_raised_at
+        FROM heal.detector_counts c FULL JOIN definition d ON d.detector = c.detector
+    )
+    SELECT c.detector, c.kind, c.subject, c.raised, c.confirmed, c.refuted, c.unexplained,
+           g."precision", g.low AS precision_low, g.high AS precision_high,
+           CASE WHEN g.demoted THEN 'demoted' ELSE 'active' END AS state, c.last_raised_at
+    FROM counted c, heal.detector_grade(c.confirmed, c.refuted, c.unexplained) AS g;
 
 /*
  * Reading functions.
@@ -608,6 +686,58 @@ CREATE FUNCTION @extschema@.heal_set_policy(scope text, subject text, setting te
     END
     $$;
 
+CREATE FUNCTION @extschema@.heal_feedback(about text, id bigint, correct boolean, comment text DEFAULT '',
+                                          OUT detector text, OUT subject text, OUT "precision" double precision, OUT state text)
+    RETURNS record
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    DECLARE
+        found_at timestamptz;
+        counts heal.detector_counts;
+        grade record;
+    BEGIN
+        PERFORM heal.begin_edit();
+        IF about IS NULL OR about NOT IN ('anomaly', 'incident') THEN
+            RAISE EXCEPTION 'feedback cannot be about "%"', about
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'Use anomaly or incident.';
+        ELSIF id IS NULL OR correct IS NULL THEN
+            RAISE EXCEPTION 'feedback needs an id and a verdict'
+                USING ERRCODE = 'null_value_not_allowed',
+                      HINT = 'For example heal_feedback(''incident'', 12, false) for a false alarm.';
+        ELSIF octet_length(comment) > 1000 THEN
+            RAISE EXCEPTION 'argument is too long'
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'A comment may have at most 1000 bytes.';
+        END IF;
+        IF about = 'anomaly' THEN
+            SELECT a.method, a.metric, a.observed_at INTO detector, subject, found_at
+            FROM heal.anomalies a WHERE a.anomaly_id = heal_feedback.id;
+        ELSE
+            SELECT i.failure_type, '', i.opened_at INTO detector, subject, found_at
+            FROM heal.incidents i WHERE i.incident_id = heal_feedback.id;
+        END IF;
+        IF detector IS NULL THEN
+            RAISE EXCEPTION 'there is no % %', about, id
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = format('SELECT * FROM heal_%s lists them.',
+                                    CASE about WHEN 'anomaly' THEN 'anomalies' ELSE 'incidents' END);
+        END IF;
+        INSERT INTO heal.feedback AS f
+        VALUES (about, id, found_at, detector, subject, correct, session_user, clock_timestamp(), coalesce(comment, ''))
+        ON CONFLICT ON CONSTRAINT feedback_pkey DO UPDATE
+        SET (found_at, detector, subject, correct, given_by, given_at, comment) =
+            (excluded.found_at, excluded.detector, excluded.subject, excluded.correct, excluded.given_by,
+             excluded.given_at, excluded.comment);
+        SELECT * INTO STRICT counts FROM heal.detector_counts c
+        WHERE c.detector = heal_feedback.detector AND c.subject = heal_feedback.subject;
+        grade := heal.detector_grade(counts.confirmed, counts.refuted, counts.unexplained);
+        "precision" := grade."precision";
+        state := CASE WHEN grade.demoted THEN 'demoted' ELSE 'active' END;
+        PERFORM heal.note('feedback', about || ' ' || id,
+                          jsonb_build_object('correct', correct, 'detector', detector, 'state', state));
+    END
+    $$;
+
 CREATE FUNCTION @extschema@.heal_causal_add_node(
     node text, kind text, component text, prior double precision,
     metric text DEFAULT NULL, description text DEFAULT '') RETURNS void
@@ -720,18 +850,20 @@ REVOKE ALL ON FUNCTION
     @extschema@.heal_snapshot(text, text, bigint), @extschema@.heal_rollback(bigint, boolean),
     @extschema@.heal_pause(text), @extschema@.heal_resume(),
     @extschema@.heal_set_threshold(text, text, double precision), @extschema@.heal_set_policy(text, text, text, text),
+    @extschema@.heal_feedback(text, bigint, boolean, text),
     @extschema@.heal_causal_add_node(text, text, text, double precision, text, text),
     @extschema@.heal_causal_add_edge(text, text, text, double precision), @extschema@.heal_causal_remove(text, text)
     FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA heal TO pg_monitor;
 GRANT SELECT ON ALL TABLES IN SCHEMA heal TO pg_monitor;
-GRANT EXECUTE ON FUNCTION heal.status(), heal.metrics(), heal.overhead(), heal.diagnose(jsonb) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION heal.status(), heal.metrics(), heal.overhead(), heal.diagnose(jsonb), heal.catalogue(),
+    heal.detector_grade(double precision, double precision, double precision) TO pg_monitor;
 GRANT SELECT ON
     @extschema@.heal_status, @extschema@.heal_metrics, @extschema@.heal_overhead, @extschema@.heal_anomalies,
     @extschema@.heal_incidents, @extschema@.heal_history, @extschema@.heal_snapshots,
     @extschema@.heal_causal_nodes, @extschema@.heal_causal_edges, @extschema@.heal_audit,
-    @extschema@.heal_thresholds, @extschema@.heal_policies TO pg_monitor;
+    @extschema@.heal_thresholds, @extschema@.heal_policies, @extschema@.heal_detectors TO pg_monitor;
 GRANT EXECUTE ON FUNCTION
     @extschema@.heal_recommend(bigint), @extschema@.heal_explain(bigint), @extschema@.heal_diagnose(jsonb) TO pg_monitor;
 
@@ -751,6 +883,7 @@ SELECT pg_extension_config_dump('heal.audit', '');
 SELECT pg_extension_config_dump('heal.causal_nodes', 'WHERE NOT shipped');
 SELECT pg_extension_config_dump('heal.causal_edges', 'WHERE NOT shipped');
 SELECT pg_extension_config_dump('heal.policies', '');
+SELECT pg_extension_config_dump('heal.feedback', '');
 SELECT pg_extension_config_dump('heal.thresholds', 'WHERE value <> default_value');
 
 /*
@@ -770,6 +903,8 @@ COMMENT ON TABLE heal.causal_nodes IS 'Nodes of the causal graph: root causes, m
 COMMENT ON TABLE heal.causal_edges IS 'Edges of the causal graph, from cause to effect';
 COMMENT ON TABLE heal.thresholds IS 'Limits in the definitions of failures';
 COMMENT ON TABLE heal.policies IS 'What the owner allows, forbids or exempts; can only lower the autonomy of the server';
+COMMENT ON TABLE heal.feedback IS 'What people said about anomalies and incidents; see heal_feedback()';
+COMMENT ON VIEW heal.detector_counts IS 'What became of each detector''s findings, faded with age; read by the healer with its configuration';
 COMMENT ON TABLE heal.journal_state IS 'How far the journal file has been applied to these tables, and whose it is';
 
 COMMENT ON VIEW @extschema@.heal_status IS 'State of each component of the server as pg_heal sees it now';
@@ -783,6 +918,7 @@ COMMENT ON VIEW @extschema@.heal_causal_nodes IS 'Nodes of the causal graph';
 COMMENT ON VIEW @extschema@.heal_causal_edges IS 'Edges of the causal graph';
 COMMENT ON VIEW @extschema@.heal_audit IS 'Append-only, hash-chained record of every act';
 COMMENT ON VIEW @extschema@.heal_thresholds IS 'Limits in the definitions of failures; change them with heal_set_threshold()';
+COMMENT ON VIEW @extschema@.heal_detectors IS 'How often each detector was right, by verified repairs and by what people said with heal_feedback()';
 COMMENT ON VIEW @extschema@.heal_policies IS 'What the owner allows, forbids or exempts; change it with heal_set_policy()';
 
 COMMENT ON FUNCTION heal.check_database() IS 'Refuses databases other than pg_heal.database';
@@ -793,6 +929,7 @@ COMMENT ON FUNCTION heal.catalogue() IS 'Everything pg_heal knows, as JSON: fail
 COMMENT ON FUNCTION heal.status() IS 'Rows of heal_status, from shared memory';
 COMMENT ON FUNCTION heal.metrics() IS 'Rows of heal_metrics, from shared memory';
 COMMENT ON FUNCTION heal.overhead() IS 'Rows of heal_overhead, from shared memory';
+COMMENT ON FUNCTION heal.detector_grade(double precision, double precision, double precision) IS 'Precision of a detector with its 80 % interval, and whether it is noise';
 COMMENT ON FUNCTION heal.diagnose(jsonb) IS 'Ranked root causes for evidence, as JSON';
 COMMENT ON FUNCTION heal.audit_hash(text, heal.audit) IS 'Hash of an audit row given the hash before it';
 COMMENT ON FUNCTION heal.audit_chain() IS 'Trigger: links a new audit row into the hash chain';
@@ -813,6 +950,7 @@ COMMENT ON FUNCTION @extschema@.heal_pause(text) IS 'Stops all acting at once, r
 COMMENT ON FUNCTION @extschema@.heal_resume() IS 'Lets pg_heal act again';
 COMMENT ON FUNCTION @extschema@.heal_set_threshold(text, text, double precision) IS 'Changes a limit in the definition of a failure';
 COMMENT ON FUNCTION @extschema@.heal_set_policy(text, text, text, text) IS 'Sets a policy; value NULL removes it';
+COMMENT ON FUNCTION @extschema@.heal_feedback(text, bigint, boolean, text) IS 'Says whether an anomaly or an incident was real; a detector that is mostly wrong is demoted';
 COMMENT ON FUNCTION @extschema@.heal_causal_add_node(text, text, text, double precision, text, text) IS 'Adds a node to the causal graph';
 COMMENT ON FUNCTION @extschema@.heal_causal_add_edge(text, text, text, double precision) IS 'Adds an edge to the causal graph';
 COMMENT ON FUNCTION @extschema@.heal_causal_remove(text, text) IS 'Removes a node with its edges, or one edge';
@@ -922,6 +1060,27 @@ BEGIN
             ('*', 'audit_id', 'Place in the chain'),
             ('*', 'actor', 'Role that acted, or pg_heal'),
             ('*', 'hash', 'SHA-256 over this row and the hash before it'),
+            ('*', 'about', 'anomaly or incident'),
+            ('*', 'id', 'Its id'),
+            ('*', 'found_at', 'When it was observed or opened'),
+            ('*', 'detector', 'Failure type, or method of the statistical detector'),
+            ('feedback', 'subject', 'Metric of a statistical detector, else empty'),
+            ('detector_counts', 'subject', 'Metric of a statistical detector, else empty'),
+            ('heal_detectors', 'subject', 'Metric of a statistical detector, else empty'),
+            ('*', 'correct', 'Whether it was real'),
+            ('*', 'given_by', 'Role that said so'),
+            ('*', 'given_at', 'When it was said'),
+            ('*', 'comment', 'Why, in words'),
+            ('*', 'raised', 'Findings on record'),
+            ('*', 'confirmed', 'Findings confirmed by a verified repair or a person, faded with age'),
+            ('*', 'refuted', 'Findings a person called false, faded with age'),
+            ('*', 'unexplained', 'Anomalies without an incident near them, faded with age'),
+            ('*', 'last_raised_at', 'When it last found something'),
+            ('heal_detectors', 'kind', 'definition (of a failure) or statistical'),
+            ('*', 'precision', 'Share of graded findings that were real; an unexplained one counts a tenth'),
+            ('*', 'precision_low', 'Lower end of its 80 % interval'),
+            ('*', 'precision_high', 'Upper end of its 80 % interval'),
+            ('heal_detectors', 'state', 'active, or demoted: as a definition it acts only with approval, as a statistic it is silent'),
             ('*', 'node', 'Name of the node'),
             ('*', 'prior', 'Root cause: prior probability; other: probability without any of its causes'),
             ('*', 'description', 'What it means'),

@@ -187,6 +187,15 @@ bridge_check_graph(const hc_config *config)
 				 "heal_causal_nodes and heal_causal_edges show the graph; it must not contain a cycle.", &err);
 }
 
+/* How good a detector is by its counts. */
+BridgeGrade
+bridge_detector_grade(double confirmed, double refuted, double unexplained)
+{
+	hc_grade	grade = hc_detector_grade(confirmed, refuted, unexplained);
+
+	return (BridgeGrade) {grade.precision, grade.low, grade.high, grade.demoted != 0};
+}
+
 /* Everything the core knows, as JSON in UTF-8. */
 const char *
 bridge_catalogue(void)

@@ -391,6 +391,14 @@ extern void bridge_restore(HealCore *core, const hc_record *records, uint32 n, b
 extern const hc_decisions *bridge_step(HealCore *core, const hc_observation *obs);	/* valid until the next call */
 extern char *bridge_diagnose(const hc_config *config, const hc_settings *settings, const char *evidence);	/* palloc'd JSON */
 extern void bridge_check_graph(const hc_config *config);
+typedef struct BridgeGrade
+{
+	double		precision;
+	double		low;
+	double		high;			/* all NaN before anything was graded */
+	bool		demoted;
+} BridgeGrade;
+extern BridgeGrade bridge_detector_grade(double confirmed, double refuted, double unexplained);
 extern const char *bridge_catalogue(void);	/* JSON, static */
 extern const char *bridge_metric_name(int metric);
 extern void bridge_metric_describe(int metric, const char **component, const char **category, const char **unit);

@@ -33,6 +33,7 @@ PG_FUNCTION_INFO_V1(heal_graph_check_0_1);
 PG_FUNCTION_INFO_V1(heal_catalogue_0_1);
 PG_FUNCTION_INFO_V1(heal_status_0_1);
 PG_FUNCTION_INFO_V1(heal_metrics_0_1);
+PG_FUNCTION_INFO_V1(heal_detector_grade_0_1);
 PG_FUNCTION_INFO_V1(heal_overhead_0_1);
 PG_FUNCTION_INFO_V1(heal_approve_0_1);
 PG_FUNCTION_INFO_V1(heal_reject_0_1);
@@ -242,6 +243,24 @@ heal_metrics_0_1(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
+}
+
+/* A row: precision, low, high, demoted. */
+Datum
+heal_detector_grade_0_1(PG_FUNCTION_ARGS)
+{
+	BridgeGrade grade = bridge_detector_grade(PG_GETARG_FLOAT8(0), PG_GETARG_FLOAT8(1), PG_GETARG_FLOAT8(2));
+	TupleDesc	desc;
+	Datum		values[4];
+	bool		nulls[4] = {0};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = float_or_null(grade.precision, &nulls[0]);
+	values[1] = float_or_null(grade.low, &nulls[1]);
+	values[2] = float_or_null(grade.high, &nulls[2]);
+	values[3] = BoolGetDatum(grade.demoted);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
 Datum

@@ -792,6 +792,24 @@ load_edges(uint32 *n, MemoryContext cxt)
 	return rows;
 }
 
+static const hc_detector_counts *
+load_detectors(uint32 *n, MemoryContext cxt)
+{
+	hc_detector_counts *rows = config_select("SELECT detector, subject, confirmed, refuted, unexplained "
+											 "FROM heal.detector_counts",
+											 sizeof(hc_detector_counts), n, cxt);
+
+	for (uint32 i = 0; i < *n; i++)
+	{
+		rows[i].detector = config_text(i, 1);
+		rows[i].subject = config_text(i, 2);
+		rows[i].confirmed = config_number(i, 3);
+		rows[i].refuted = config_number(i, 4);
+		rows[i].unexplained = config_number(i, 5);
+	}
+	return rows;
+}
+
 /*
  * What users set, as this transaction sees it. The healer calls it, and the
  * functions that check or use the graph do so in any backend; everything is
@@ -809,6 +827,7 @@ store_load_config(void)
 	config->policies = load_policies(&config->n_policies, cxt);
 	config->nodes = load_nodes(&config->n_nodes, cxt);
 	config->edges = load_edges(&config->n_edges, cxt);
+	config->detectors = load_detectors(&config->n_detectors, cxt);
 	SPI_finish();
 	MemoryContextSwitchTo(cxt);
 	return config;

@@ -18,6 +18,7 @@
 #include "catalogue/failures.h"
 #include "catalogue/metrics.h"
 #include "core_error.h"
+#include "detect/detector_grades.h"
 #include "diagnose/diagnose_json.h"
 #include "diagnose/diagnoser.h"
 #include "engine.h"
@@ -225,6 +226,11 @@ hc_status hc_graph_check(const hc_config* config, hc_error* err) noexcept {
     heal::Diagnoser diagnoser;
     diagnoser.SetGraph(config);
   });
+}
+
+hc_grade hc_detector_grade(double confirmed, double refuted, double unexplained) noexcept {
+  const heal::DetectorGrade grade = heal::GradeDetector(confirmed, refuted, unexplained);
+  return {grade.precision, grade.low, grade.high, grade.demoted ? 1 : 0};
 }
 
 void hc_free(void* p) noexcept { std::free(p); }  // NOLINT(cppcoreguidelines-owning-memory)

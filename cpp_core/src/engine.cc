@@ -105,6 +105,7 @@ void Engine::TakeConfig(const hc_config& config) {
   for (const hc_policy_row& row : rows)
     if (std::string_view(row.setting) == "exempt" && std::string_view(row.value) != "off" && IsSessionScope(row.scope))
       exemptions_.push_back({row.scope, row.subject});
+  grades_.Set({config.detectors, config.n_detectors});
   try {
     diagnoser_.SetGraph(&config, limits_.max_graph_nodes);
   } catch (const CanceledError&) {
@@ -161,6 +162,7 @@ void Engine::ObserveMetrics() {
   bank_.Observe(*observation_, &anomalies);
   for (const Anomaly& anomaly : anomalies) {
     if (anomaly.confidence < settings().min_confidence) continue;
+    if (grades_.Demoted(anomaly.method, anomaly.def->name)) continue;
     AnomalyRow row;
     row.observed_at = anomaly.observed_at;
     row.category = anomaly.def->category;

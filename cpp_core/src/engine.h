@@ -35,6 +35,7 @@
 #include <vector>
 
 #include "catalogue/failures.h"
+#include "detect/detector_grades.h"
 #include "detect/matchers.h"
 #include "detect/metric_bank.h"
 #include "diagnose/diagnoser.h"
@@ -289,6 +290,7 @@ class Engine {
   Policies policies_;
   std::vector<Exemption> exemptions_;
   std::string config_fault_;
+  DetectorGrades grades_;
   MetricBank bank_;
   FailureMatchers matchers_;
   Diagnoser diagnoser_;

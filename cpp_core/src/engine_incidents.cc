@@ -285,6 +285,7 @@ GateContext Engine::GatesFor(const Case& c) const {
   context.policies = &policies_;
   context.ledger = &ledger_;
   context.looks = c.looks;
+  if (c.match != nullptr) context.detector_demoted = grades_.Demoted(c.match->failure_type, "");
   context.running = RunsUnderWay() - (c.run ? 1 : 0);
   context.running_on_relation = RunsOnRelationOf(c);
   for (uint32_t i = 0; i < observation_->n_sessions; ++i)

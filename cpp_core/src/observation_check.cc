@@ -138,6 +138,8 @@ void CheckConfig(const hc_config& c) {
     Strings("nodes", {n.node, n.kind, n.component, n.metric});
   for (const hc_causal_edge& e : Array(c.edges, c.n_edges, "edges"))
     Strings("edges", {e.cause, e.effect, e.edge_type});
+  for (const hc_detector_counts& d : Array(c.detectors, c.n_detectors, "detectors"))
+    Strings("detectors", {d.detector, d.subject});
 }
 
 void CheckObservation(const hc_observation& o) {

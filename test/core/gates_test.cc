@@ -106,6 +106,7 @@ const std::vector<Spoil>& Spoils() {
          c->candidate.risk = "A1";
          c->rows.push_back({"component", "connections", "critical", "on"});
        }},
+      {"detector_precision", GateVerdict::kAsk, [](Case* c) { c->context.detector_demoted = true; }},
       {"risk_never", GateVerdict::kRefuse, [](Case* c) { c->candidate.risk = "A4"; }},
       {"risk_approval", GateVerdict::kAsk, [](Case* c) { c->candidate.risk = "A3"; }},
       {"forbidden", GateVerdict::kRefuse,
@@ -235,7 +236,7 @@ TEST(Gates, ApprovalStandsInForAutonomyOnly) {
   const std::set<std::string_view> approvable = {
       "autonomy",         "critical",    "risk_approval", "window",      "two_looks",
       "oscillation",      "calm_period", "server_crash",  "base_backup", "migration",
-      "access_exclusive", "can_help",    "healer_crash"};
+      "access_exclusive", "can_help",    "healer_crash",  "detector_precision"};
   for (const Spoil& spoil : Spoils()) {
     Case c;
     spoil.spoil(&c);

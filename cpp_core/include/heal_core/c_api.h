@@ -127,6 +127,19 @@ hc_status	hc_diagnose(const hc_config *config, const hc_settings *settings, cons
 /* HC_OK when nodes and edges form a valid graph; else HC_EINVAL names the fault (a cycle with its path). */
 hc_status	hc_graph_check(const hc_config *config, hc_error *err) HC_NOEXCEPT;
 
+/* ---- grades of detectors ---- */
+
+typedef struct hc_grade
+{
+	double		precision,
+				low,
+				high;			/* 80 % interval; all NaN before anything was graded */
+	int32_t		demoted;
+} hc_grade;
+
+/* Counts as in hc_detector_counts. */
+hc_grade	hc_detector_grade(double confirmed, double refuted, double unexplained) HC_NOEXCEPT;
+
 void		hc_free(void *p) HC_NOEXCEPT;
 
 #ifdef __cplusplus

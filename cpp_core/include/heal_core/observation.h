@@ -383,6 +383,16 @@ typedef struct hc_causal_edge
 	double		observations;	/* Beta counts behind probability */
 } hc_causal_edge;
 
+/* What became of the findings of a detector. Counts fade with age. */
+typedef struct hc_detector_counts
+{
+	const char *detector;		/* failure type, or method: zscore iqr series forest */
+	const char *subject;		/* the metric of a method; "" of a failure type */
+	double		confirmed;		/* by a repair that was verified, or by a person */
+	double		refuted;		/* by a person */
+	double		unexplained;	/* anomalies without any incident */
+} hc_detector_counts;
+
 typedef struct hc_config
 {
 	const hc_threshold *thresholds;
@@ -393,6 +403,8 @@ typedef struct hc_config
 	uint32_t	n_nodes;
 	const hc_causal_edge *edges;
 	uint32_t	n_edges;
+	const hc_detector_counts *detectors;	/* at most one row for each */
+	uint32_t	n_detectors;
 } hc_config;
 
 /* ---- requests from SQL, answered in hc_decisions.replies ---- */

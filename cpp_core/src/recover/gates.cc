@@ -378,6 +378,13 @@ bool VerifiedOnTarget(const Candidate& candidate, const Match&, const GateContex
   return known;
 }
 
+bool DetectorPrecision(const Candidate&, const Match&, const GateContext& context, string* reason) {
+  if (Approved(context, reason)) return true;
+  *reason = context.detector_demoted ? "what found this failure was mostly wrong before: see heal_detectors"
+                                     : "what found this failure is not known to be wrong";
+  return !context.detector_demoted;
+}
+
 bool CanHelp(const Candidate& candidate, const Match&, const GateContext& context, string* reason) {
   if (!candidate.refused_because.empty()) {
     *reason = candidate.refused_because;
@@ -400,6 +407,8 @@ constexpr GateDef kGates[] = {
     {"observe", ObserveOnly, kRefuse, false, "In mode observe nothing is ever done."},
     {"autonomy", Autonomy, kAsk, false, "The mode, lowered by policies, says what is done without asking."},
     {"critical", Critical, kAsk, false, "In mode limited, what is marked critical needs approval."},
+    {"detector_precision", DetectorPrecision, kAsk, false,
+     "What a detector found that was mostly wrong before needs approval."},
     {"risk_never", RiskNeverAutomatic, kRefuse, false, "Class A4 is never executed."},
     {"risk_approval", RiskNeedsApproval, kAsk, false, "Class A3 needs approval."},
     {"forbidden", Forbidden, kRefuse, false, "A policy may forbid a remedy."},

@@ -5,7 +5,7 @@
 // it is checked at the moment of the signal.
 //
 // What an approval changes: rules about acting alone (autonomy, risk class A3,
-// critical, window, two looks, calm period, backup, migration, crash, oscillation,
+// critical, detector precision, window, two looks, calm period, backup, migration, crash, oscillation,
 // expected benefit, ACCESS EXCLUSIVE) are the approver's to judge and pass.
 // Everything else (pause, observe, A4, forbidden, exempt, protected sessions,
 // budgets, footprint, undo, verification, concurrency) holds for approved actions too.
@@ -51,6 +51,7 @@ struct GateContext {
   int32_t running = 0;                    // other attempts that execute, verify or roll back
   int32_t running_on_relation = 0;        // those of them about the relation of this match
   int32_t sessions = 0;                   // client backends
+  bool detector_demoted = false;          // what found the failure was mostly wrong before
   int64_t attempt_id = 0;                 // of the attempt that asks for another round, else 0
 };
 
