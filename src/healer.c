@@ -49,6 +49,7 @@
 
 #define CHEAP_LOOK_US (200 * 1000)
 #define IDLE_POLL_US (1000 * 1000)
+#define CONFIG_RELOAD_US INT64CONST(300000000)
 
 /* Looks that others can provoke are at least this far apart. */
 #define LOOK_SPACING_US (50 * 1000)
@@ -617,7 +618,10 @@ collect_facts(Tick *tick)
 		obs->n_inspections = obs->n_tables = obs->n_indexes = obs->n_sequences = 0;
 }
 
-/* Thresholds, policies, graph: when somebody changed them, and now and then. */
+/*
+ * Thresholds, policies, graph: when somebody changed them. Now and then because
+ * the grades of detectors change without an edit, and edits can avoid triggers.
+ */
 static void
 collect_config(Tick *tick)
 {
@@ -634,7 +638,7 @@ collect_config(Tick *tick)
 		tick->config = NULL;
 		return;
 	}
-	next_config_load = now + (int64) Max(heal_inspect_interval, 1000) * 1000;
+	next_config_load = now + CONFIG_RELOAD_US;
 }
 
 /* Everything there is to see, in one read-only transaction. */

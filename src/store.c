@@ -33,10 +33,12 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timeout.h"
 
 #define MIN_BACKOFF_MS 1000
@@ -205,6 +207,35 @@ complain(const ErrorData *error, const char *what)
 
 /*---- The extension ----*/
 
+/*
+ * That the extension is here and fits is asked in every tick and hardly ever
+ * changes: a scan of its catalog each time was a twentieth of the healer's CPU.
+ * pg_extension has no syscache to hear from, but the extension cannot come or
+ * go without its schema, nor change without its functions.
+ */
+#define READY_VALID_US	INT64CONST(60000000)
+static bool ready_known = false;
+static bool ready_watched = false;
+static TimestampTz ready_since;
+
+static void
+forget_ready(Datum arg, int cacheid, uint32 hash)
+{
+	ready_known = false;
+}
+
+static bool
+ready_is_known(void)
+{
+	if (!ready_watched)
+	{
+		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_ready, (Datum) 0);
+		CacheRegisterSyscacheCallback(PROCOID, forget_ready, (Datum) 0);
+		ready_watched = true;
+	}
+	return ready_known && !TimestampDifferenceExceeds(ready_since, GetCurrentTimestamp(), READY_VALID_US / 1000);
+}
+
 /* Is the extension here, and does this library fit it? In a transaction. */
 bool
 store_extension_ready(char **why_not)
@@ -216,6 +247,8 @@ store_extension_ready(char **why_not)
 	char	   *version = NULL;
 
 	*why_not = NULL;
+	if (ready_is_known())
+		return true;
 	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("pg_heal"));
 	rel = table_open(ExtensionRelationId, AccessShareLock);
 	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
@@ -235,7 +268,9 @@ store_extension_ready(char **why_not)
 	else if (strcmp(version, HEAL_VERSION) != 0)
 		*why_not = psprintf("extension pg_heal has version %s, the library %s; run ALTER EXTENSION pg_heal UPDATE in database \"%s\"",
 							version, HEAL_VERSION, heal_database);
-	return *why_not == NULL;
+	ready_known = *why_not == NULL;
+	ready_since = GetCurrentTimestamp();
+	return ready_known;
 }
 
 /*---- The queue ----*/
