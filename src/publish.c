@@ -72,6 +72,7 @@ publish_decisions(const hc_decisions *decisions, const char *trouble)
 		copy_component(&heal_shared->components[i], &decisions->components[i], trouble);
 	if (decisions->metrics != NULL)
 		memcpy(heal_shared->metrics, decisions->metrics, sizeof(heal_shared->metrics));
+	user_metrics_publish(decisions);
 	LWLockRelease(heal_shared->lock);
 }
 
