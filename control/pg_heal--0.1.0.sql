@@ -921,7 +921,7 @@ COMMENT ON TABLE heal.attempts IS 'Every attempt to recover, with what was run a
 COMMENT ON TABLE heal.recommendations IS 'What pg_heal would do about an open incident, best first';
 COMMENT ON TABLE heal.snapshots IS 'Before-images taken ahead of a change, by pg_heal or by hand';
 COMMENT ON TABLE heal.snapshot_items IS 'One setting, storage option or index of a snapshot';
-COMMENT ON TABLE heal.anomalies IS 'Metrics that left their baseline; samples themselves are not kept and not dumped';
+COMMENT ON TABLE heal.anomalies IS 'Metrics that left their baseline; not dumped';
 COMMENT ON TABLE heal.audit IS 'Append-only, hash-chained record of every act of pg_heal and of its operators';
 COMMENT ON TABLE heal.causal_nodes IS 'Nodes of the causal graph: root causes, mechanisms, symptoms';
 COMMENT ON TABLE heal.causal_edges IS 'Edges of the causal graph, from cause to effect';

@@ -25,6 +25,7 @@
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "portability/instr_time.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -135,8 +136,10 @@ run_plan(const char *query)
 	SPIPlanPtr	plan = SPI_prepare(query, 0, NULL);
 	List	   *sources = plan == NULL ? NIL : SPI_plan_get_plan_sources(plan);
 
-	if (list_length(sources) != 1 ||
-		((CachedPlanSource *) linitial(sources))->commandTag != CMDTAG_SELECT)
+	CachedPlanSource *source = list_length(sources) == 1 ? linitial(sources) : NULL;
+
+	if (source == NULL || source->commandTag != CMDTAG_SELECT || list_length(source->query_list) != 1 ||
+		linitial_node(Query, source->query_list)->hasModifyingCTE)
 		fail("is not a single SELECT");
 	if (SPI_execute_plan(plan, NULL, NULL, true, 2) != SPI_OK_SELECT)
 		fail("is not a single SELECT");

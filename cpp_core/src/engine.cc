@@ -63,6 +63,7 @@ void Engine::Step(const hc_observation& observation, hc_decisions* out) {
   TakeOutcomes();
   ObserveMetrics();
   matches_ = matchers_.Run(observation, thresholds_, exemptions_);
+  for (Match& match : matches_) links_.AddEvidence(&match);
   UpdateCases();
   HandleRequests();
   if (paused_) {
@@ -107,6 +108,7 @@ void Engine::TakeConfig(const hc_config& config) {
       exemptions_.push_back({row.scope, row.subject});
   try {
     diagnoser_.SetGraph(&config, limits_.max_graph_nodes);
+    links_.SetGraph(&config);
   } catch (const CanceledError&) {
     throw;
   } catch (const CoreError& e) {
@@ -159,8 +161,10 @@ void Engine::ObserveMetrics() {
   bank_.Freeze(fresh);
   std::vector<Anomaly> anomalies;
   bank_.Observe(*observation_, &anomalies);
+  if (observation_->full_tick != 0) links_.Tick();
   for (const Anomaly& anomaly : anomalies) {
     if (anomaly.confidence < settings().min_confidence) continue;
+    links_.Note(anomaly.def->name);
     AnomalyRow row;
     row.observed_at = anomaly.observed_at;
     row.category = anomaly.def->category;
