@@ -202,7 +202,8 @@ write_batch(void)
 	values[3] = CStringGetTextDatum(column_names(history));
 	values[4] = PointerGetDatum(encode(history));
 	if (SPI_execute_with_args("INSERT INTO heal.metric_history (first_at, last_at, samples, metrics, data)"
-							  " VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+							  " VALUES ($1, $2, $3, $4, $5) ON CONFLICT (first_at) DO UPDATE"
+							  " SET last_at = excluded.last_at, samples = excluded.samples, metrics = excluded.metrics, data = excluded.data",
 							  5, types, values, NULL, false, 0) < 0)
 		elog(ERROR, "could not write heal.metric_history");
 	if (batches_since_trim >= TRIM_BATCHES)

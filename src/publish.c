@@ -38,6 +38,7 @@ publish_nothing(void)
 {
 	LWLockAcquire(heal_shared->lock, LW_EXCLUSIVE);
 	heal_shared->n_components = 0;
+	heal_shared->n_user_metrics = 0;
 	heal_shared->last_tick_at = 0;
 	LWLockRelease(heal_shared->lock);
 }

@@ -272,6 +272,7 @@ class Replay {
     metric.component = "workload";
     metric.category = "performance";
     metric.unit = "";
+    metric.value = std::numeric_limits<double>::quiet_NaN();
     return metric;
   }
 
