@@ -25,6 +25,7 @@ CREATE FUNCTION writes_freely() RETURNS int LANGUAGE plpgsql AS $$
 CREATE FUNCTION becomes(who text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('role', who, false); RETURN (SELECT x FROM public.secret); END $$;
 CREATE FUNCTION becomes_session(who text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('session_authorization', who, false); RETURN 1; END $$;
 CREATE FUNCTION statement_becomes() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RESET ROLE; RETURN (SELECT x FROM public.secret); END $$;
+CREATE FUNCTION holds() RETURNS int LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'DECLARE later CURSOR WITH HOLD FOR SELECT x FROM public.secret'; RETURN 1; END $$;
 CREATE FUNCTION raises_timeout() RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('statement_timeout', '0', false); PERFORM pg_sleep(1000); RETURN 1; END $$;
 CREATE FUNCTION sets_path() RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('search_path', 'public', false); RETURN 1; END $$;
 CREATE FUNCTION stubborn() RETURNS int LANGUAGE plpgsql AS $$
@@ -53,6 +54,7 @@ SELECT heal_add_metric('as_app', 'SELECT count(*) FROM pg_roles WHERE rolname = 
 SELECT heal_add_metric('sees', 'SELECT count(*) FROM public.visible');
 SELECT heal_add_metric('sees_few', 'SELECT count(*) FROM public.filtered');
 SELECT heal_add_metric('x_secret', 'SELECT x FROM public.secret');
+SELECT heal_add_metric('x_holds', 'SELECT public.holds()');
 SELECT heal_add_metric('x_becomes', 'SELECT public.becomes(''postgres'')');
 SELECT heal_add_metric('x_session', 'SELECT public.becomes_session(''postgres'')');
 SELECT heal_add_metric('x_reset', 'SELECT public.statement_becomes()');
@@ -95,6 +97,7 @@ my %error = (
 	e_nan => 'the query returned NaN', e_infinite => 'the query returned infinity', e_huge => 'the query returned infinity', e_error => 'division by zero',
 	e_slow => 'canceling statement due to statement timeout', e_loop => 'canceling statement due to statement timeout',
 	e_memory => qr/^out of memory/, e_timeout_off => 'canceling statement due to statement timeout',
+	x_holds => 'cannot create a cursor WITH HOLD within security-restricted operation',
 	x_secret => 'permission denied for table secret', x_becomes => qr/^cannot set parameter "role"/, x_session => qr/^cannot set parameter "session_authorization"/,
 	x_reset => qr/^cannot set parameter "role"/, x_none => qr/^cannot set parameter "role"/, x_super_role => qr/^cannot set parameter "role"/,
 	x_elsewhere => 'role "app" may not connect to this database', x_gone => 'role "gone" does not exist',
