@@ -13,6 +13,7 @@ HEAL_VERSION = 0.1.0
 MODULE_big = pg_heal
 EXTENSION = control/pg_heal
 DATA_built = build/pg_heal--$(HEAL_VERSION).sql
+SCRIPTS_built = build/bin/heal-replay
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 
 CORE_BUILD = build/core
@@ -55,7 +56,11 @@ build/pg_heal--$(HEAL_VERSION).sql: control/pg_heal--$(HEAL_VERSION).sql $(CORE_
 programs: $(CORE_LIB)
 	cmake --build $(CORE_BUILD) --target heal-bench
 	mkdir -p build/bin
-	cp $(CORE_BUILD)/bin/heal-catalogue $(CORE_BUILD)/bin/heal-bench build/bin/
+	cp $(CORE_BUILD)/bin/heal-catalogue $(CORE_BUILD)/bin/heal-bench $(CORE_BUILD)/bin/heal-replay build/bin/
+
+build/bin/heal-replay: $(CORE_LIB)
+	mkdir -p build/bin
+	cp $(CORE_BUILD)/bin/heal-replay build/bin/
 
 demo:
 	scripts/demo.sh

@@ -205,6 +205,31 @@ CREATE TABLE heal.journal_state (
     server_identity text NOT NULL -- system identifier, timeline, device and inode of the data directory
 );
 
+-- What users measure besides. How it goes is in heal_user_metrics: the table
+-- changes only when a definition does.
+CREATE TABLE heal.user_metrics (
+    metric text PRIMARY KEY CHECK (metric ~ '^[a-z][a-z0-9_]{0,62}$'),
+    query text NOT NULL CHECK (octet_length(query) BETWEEN 1 AND 3000),
+    component text NOT NULL,
+    category text NOT NULL CHECK (category IN ('performance', 'resource', 'security', 'data_quality')),
+    unit text NOT NULL CHECK (octet_length(unit) <= 31),
+    counter boolean NOT NULL,
+    bad text NOT NULL CHECK (bad IN ('up', 'down', 'both', 'none')),
+    database text,                -- NULL: the database of the extension
+    every interval CHECK (every BETWEEN '5 s' AND '1 day'), -- NULL: with each inspection
+    enabled boolean NOT NULL DEFAULT true,
+    run_as text NOT NULL
+);
+
+-- Samples, some minutes in a row; see src/metric_history.c. Kept for a while, not dumped.
+CREATE TABLE heal.metric_history (
+    first_at timestamptz PRIMARY KEY,
+    last_at timestamptz NOT NULL,
+    samples integer NOT NULL,
+    metrics text NOT NULL,
+    data bytea NOT NULL
+);
+
 CREATE INDEX transitions_incident_idx ON heal.transitions (incident_id);
 CREATE INDEX attempts_incident_idx ON heal.attempts (incident_id);
 CREATE INDEX recommendations_incident_idx ON heal.recommendations (incident_id);
@@ -256,6 +281,12 @@ CREATE FUNCTION heal.detector_grade(
     confirmed double precision, refuted double precision, unexplained double precision,
     OUT "precision" double precision, OUT low double precision, OUT high double precision, OUT demoted boolean)
     AS 'MODULE_PATHNAME', 'heal_detector_grade_0_1' LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
+
+CREATE FUNCTION heal.user_metric_state(
+    OUT metric text, OUT value double precision, OUT observed_at timestamptz, OUT last_run_at timestamptz,
+    OUT last_run_ms double precision, OUT last_error text)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'heal_user_metric_state_0_1' LANGUAGE C STRICT VOLATILE PARALLEL SAFE;
 
 CREATE FUNCTION heal.diagnose(evidence jsonb) RETURNS jsonb
     AS 'MODULE_PATHNAME', 'heal_diagnose_0_1' LANGUAGE C STRICT STABLE PARALLEL UNSAFE;
@@ -353,7 +384,31 @@ CREATE FUNCTION heal.threshold_restored() RETURNS trigger
 CREATE TRIGGER threshold_restored BEFORE INSERT ON heal.thresholds
     FOR EACH ROW EXECUTE FUNCTION heal.threshold_restored();
 
+/*
+ * Whoever may write this table, by whatever grant, must not name a role with
+ * more rights than its own: the query runs as that role.
+ */
+CREATE FUNCTION heal.user_metric_guard() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    BEGIN
+        IF (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
+            RETURN NEW;
+        ELSIF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = NEW.run_as AND pg_has_role(r.oid, 'MEMBER')) THEN
+            RAISE EXCEPTION 'permission denied to run a metric as role "%"', NEW.run_as
+                USING ERRCODE = 'insufficient_privilege', HINT = 'Use heal_add_metric(), which runs it as you.';
+        END IF;
+        RETURN NEW;
+    END
+    $$;
+
+CREATE TRIGGER user_metric_guard BEFORE INSERT OR UPDATE ON heal.user_metrics
+    FOR EACH ROW EXECUTE FUNCTION heal.user_metric_guard();
+
 /* Edits of these tables reach the healer at commit. */
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON heal.user_metrics
+    FOR EACH STATEMENT EXECUTE FUNCTION heal.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON heal.thresholds
     FOR EACH STATEMENT EXECUTE FUNCTION heal.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON heal.policies
@@ -380,6 +435,11 @@ CREATE VIEW @extschema@.heal_metrics AS
     SELECT metric, component, category, value, unit, baseline_mean, baseline_stddev, zscore,
            iqr_low, iqr_high, samples, observed_at
     FROM heal.metrics();
+
+CREATE VIEW @extschema@.heal_user_metrics AS
+    SELECT m.metric, m.component, m.category, m.unit, m.counter, m.bad, m.database, m.every, m.enabled, m.run_as,
+           m.query, s.value, s.observed_at, s.last_run_at, s.last_run_ms, s.last_error
+    FROM heal.user_metrics m LEFT JOIN heal.user_metric_state() s USING (metric);
 
 CREATE VIEW @extschema@.heal_overhead AS
     SELECT part, cpu_ms, memory_bytes, shared_bytes,
@@ -540,6 +600,11 @@ CREATE FUNCTION @extschema@.heal_diagnose(evidence jsonb)
     FROM jsonb_array_elements(heal.diagnose(evidence)) WITH ORDINALITY AS d(item, ordinality)
     $$;
 
+CREATE FUNCTION @extschema@.heal_export_metrics(since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL)
+    RETURNS SETOF text
+    AS 'MODULE_PATHNAME', 'heal_export_metrics_0_1' LANGUAGE C VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp;
+
 /*
  * Acting functions: each sends one request to the healer. Granted to nobody,
  * the administrator decides; a grant on one of them is enough to use it. Not
@@ -604,14 +669,21 @@ CREATE FUNCTION @extschema@.heal_set_threshold(failure_type text, name text, val
     END
     $$;
 
+CREATE FUNCTION heal.components() RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT '{sessions, locks, connections, workload, checkpointer, wal, archiver, replication,
+        transactions, storage, host, vacuum, statistics, indexes, sequences, security, healer}'::text[]
+    $$;
+
 -- Value NULL: the policy is to be removed.
 CREATE FUNCTION heal.check_policy(scope text, subject text, setting text, value text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
     DECLARE
-        components constant text[] := '{sessions, locks, connections, workload, checkpointer, wal, archiver, replication,
-            transactions, storage, host, vacuum, statistics, indexes, sequences, security, healer}';
+        components constant text[] := heal.components();
     BEGIN
         IF scope IS NULL OR scope NOT IN ('server', 'component', 'database', 'schema', 'object', 'role', 'application') THEN
             RAISE EXCEPTION 'unknown policy scope "%"', scope
@@ -738,6 +810,86 @@ CREATE FUNCTION @extschema@.heal_feedback(about text, id bigint, correct boolean
     END
     $$;
 
+/*
+ * Metrics of users. heal_add_metric() is C and not SECURITY DEFINER, because the
+ * query has to run as the role that calls it, and only C can tell that role from
+ * the owner. It checks the query and leaves the rest to heal.put_metric(), which
+ * it calls as the owner.
+ */
+CREATE FUNCTION heal.put_metric(
+    metric text, query text, component text, category text, unit text, counter boolean, bad text,
+    database text, every interval, run_as text) RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    BEGIN
+        PERFORM heal.begin_edit();
+        IF metric !~ '^[a-z][a-z0-9_]{0,62}$' OR metric = 'timestamp' THEN
+            RAISE EXCEPTION 'invalid name "%" for a metric', left(metric, 100)
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'Use lower-case letters, digits and underscores, at most 63, with a letter first; not "timestamp".';
+        ELSIF EXISTS (SELECT FROM jsonb_array_elements(heal.catalogue() -> 'metrics') AS c(item)
+                      WHERE c.item ->> 'metric' = put_metric.metric) THEN
+            RAISE EXCEPTION 'metric "%" is one of pg_heal''s own', metric
+                USING ERRCODE = 'duplicate_object', HINT = 'Choose another name; heal_metrics lists those in use.';
+        ELSIF EXISTS (SELECT FROM heal.user_metrics m WHERE m.metric = put_metric.metric) THEN
+            RAISE EXCEPTION 'metric "%" exists already', metric
+                USING ERRCODE = 'duplicate_object', HINT = 'Remove it first with heal_remove_metric().';
+        ELSIF component <> ALL (heal.components()) THEN
+            RAISE EXCEPTION 'there is no component "%"', left(component, 100)
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = format('Components are %s.', array_to_string(heal.components(), ', '));
+        ELSIF category NOT IN ('performance', 'resource', 'security', 'data_quality') THEN
+            RAISE EXCEPTION 'unknown category "%" of metric', left(category, 100)
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'Categories are performance, resource, security and data_quality.';
+        ELSIF bad NOT IN ('up', 'down', 'both', 'none') THEN
+            RAISE EXCEPTION 'unknown bad direction "%" of metric', left(bad, 100)
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'Use up, down, both or none.';
+        ELSIF octet_length(unit) > 31 OR octet_length(query) > 3000 THEN
+            RAISE EXCEPTION 'argument is too long'
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'A unit may have at most 31 bytes, a query 3000; put a longer one into a view.';
+        ELSIF NOT every BETWEEN '5 s' AND '1 day' THEN
+            RAISE EXCEPTION 'a metric cannot be read every %', every
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'Use 5 seconds to 1 day, or NULL: with each inspection (pg_heal.inspect_interval).';
+        ELSIF NOT EXISTS (SELECT FROM pg_database d
+                          WHERE d.datname = coalesce(database, current_database()) AND d.datallowconn) THEN
+            RAISE EXCEPTION 'there is no database "%" that allows connections', left(database, 100)
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'NULL stands for the database of the extension.';
+        ELSIF (SELECT count(*) >= 128 FROM heal.user_metrics) THEN
+            RAISE EXCEPTION 'there are 128 metrics already'
+                USING ERRCODE = 'program_limit_exceeded', HINT = 'Remove one with heal_remove_metric().';
+        END IF;
+        INSERT INTO heal.user_metrics
+        VALUES (metric, query, component, category, unit, counter, bad, database, every, true, run_as);
+        PERFORM heal.note('add_metric', metric, jsonb_build_object('query', query, 'run_as', run_as));
+    END
+    $$;
+
+CREATE FUNCTION @extschema@.heal_add_metric(
+    metric text, query text, component text DEFAULT 'workload', category text DEFAULT 'performance',
+    unit text DEFAULT '', counter boolean DEFAULT false, bad text DEFAULT 'both', database text DEFAULT NULL,
+    every interval DEFAULT NULL) RETURNS void
+    AS 'MODULE_PATHNAME', 'heal_add_metric_0_1' LANGUAGE C VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp;
+
+CREATE FUNCTION @extschema@.heal_remove_metric(metric text) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    BEGIN
+        PERFORM heal.begin_edit();
+        DELETE FROM heal.user_metrics m WHERE m.metric = heal_remove_metric.metric;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'there is no metric "%" of users', coalesce(left(metric, 100), 'NULL')
+                USING ERRCODE = 'undefined_object', HINT = 'SELECT metric FROM heal_user_metrics lists them.';
+        END IF;
+        PERFORM heal.note('remove_metric', metric, '{}');
+    END
+    $$;
+
 CREATE FUNCTION @extschema@.heal_causal_add_node(
     node text, kind text, component text, prior double precision,
     metric text DEFAULT NULL, description text DEFAULT '') RETURNS void
@@ -852,13 +1004,17 @@ REVOKE ALL ON FUNCTION
     @extschema@.heal_set_threshold(text, text, double precision), @extschema@.heal_set_policy(text, text, text, text),
     @extschema@.heal_feedback(text, bigint, boolean, text),
     @extschema@.heal_causal_add_node(text, text, text, double precision, text, text),
-    @extschema@.heal_causal_add_edge(text, text, text, double precision), @extschema@.heal_causal_remove(text, text)
+    @extschema@.heal_causal_add_edge(text, text, text, double precision), @extschema@.heal_causal_remove(text, text),
+    @extschema@.heal_add_metric(text, text, text, text, text, boolean, text, text, interval),
+    @extschema@.heal_remove_metric(text), @extschema@.heal_export_metrics(timestamptz, timestamptz)
     FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA heal TO pg_monitor;
 GRANT SELECT ON ALL TABLES IN SCHEMA heal TO pg_monitor;
 GRANT EXECUTE ON FUNCTION heal.status(), heal.metrics(), heal.overhead(), heal.diagnose(jsonb), heal.catalogue(),
     heal.detector_grade(double precision, double precision, double precision) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION heal.user_metric_state(), @extschema@.heal_export_metrics(timestamptz, timestamptz) TO pg_monitor;
+GRANT SELECT ON @extschema@.heal_user_metrics TO pg_monitor;
 GRANT SELECT ON
     @extschema@.heal_status, @extschema@.heal_metrics, @extschema@.heal_overhead, @extschema@.heal_anomalies,
     @extschema@.heal_incidents, @extschema@.heal_history, @extschema@.heal_snapshots,
@@ -884,6 +1040,7 @@ SELECT pg_extension_config_dump('heal.causal_nodes', 'WHERE NOT shipped');
 SELECT pg_extension_config_dump('heal.causal_edges', 'WHERE NOT shipped');
 SELECT pg_extension_config_dump('heal.policies', '');
 SELECT pg_extension_config_dump('heal.feedback', '');
+SELECT pg_extension_config_dump('heal.user_metrics', '');
 SELECT pg_extension_config_dump('heal.thresholds', 'WHERE value <> default_value');
 
 /*
@@ -897,7 +1054,7 @@ COMMENT ON TABLE heal.attempts IS 'Every attempt to recover, with what was run a
 COMMENT ON TABLE heal.recommendations IS 'What pg_heal would do about an open incident, best first';
 COMMENT ON TABLE heal.snapshots IS 'Before-images taken ahead of a change, by pg_heal or by hand';
 COMMENT ON TABLE heal.snapshot_items IS 'One setting, storage option or index of a snapshot';
-COMMENT ON TABLE heal.anomalies IS 'Metrics that left their baseline; samples themselves are not kept and not dumped';
+COMMENT ON TABLE heal.anomalies IS 'Metrics that left their baseline; not dumped';
 COMMENT ON TABLE heal.audit IS 'Append-only, hash-chained record of every act of pg_heal and of its operators';
 COMMENT ON TABLE heal.causal_nodes IS 'Nodes of the causal graph: root causes, mechanisms, symptoms';
 COMMENT ON TABLE heal.causal_edges IS 'Edges of the causal graph, from cause to effect';
@@ -905,10 +1062,13 @@ COMMENT ON TABLE heal.thresholds IS 'Limits in the definitions of failures';
 COMMENT ON TABLE heal.policies IS 'What the owner allows, forbids or exempts; can only lower the autonomy of the server';
 COMMENT ON TABLE heal.feedback IS 'What people said about anomalies and incidents; see heal_feedback()';
 COMMENT ON VIEW heal.detector_counts IS 'What became of each detector''s findings, faded with age; read by the healer with its configuration';
+COMMENT ON TABLE heal.user_metrics IS 'Metrics that users defined; see heal_user_metrics';
+COMMENT ON TABLE heal.metric_history IS 'Samples of all metrics, in batches; read them with heal_export_metrics()';
 COMMENT ON TABLE heal.journal_state IS 'How far the journal file has been applied to these tables, and whose it is';
 
 COMMENT ON VIEW @extschema@.heal_status IS 'State of each component of the server as pg_heal sees it now';
 COMMENT ON VIEW @extschema@.heal_metrics IS 'Every metric with its newest value and its baseline';
+COMMENT ON VIEW @extschema@.heal_user_metrics IS 'Metrics that users defined and how reading them goes; add one with heal_add_metric()';
 COMMENT ON VIEW @extschema@.heal_overhead IS 'What pg_heal itself costs, part by part';
 COMMENT ON VIEW @extschema@.heal_anomalies IS 'Metrics that left their baseline';
 COMMENT ON VIEW @extschema@.heal_incidents IS 'Failures, open and past';
@@ -928,6 +1088,13 @@ COMMENT ON FUNCTION heal.graph_check() IS 'Raises an error when the causal graph
 COMMENT ON FUNCTION heal.catalogue() IS 'Everything pg_heal knows, as JSON: failures, thresholds, remedies, rules, metrics, causal graph';
 COMMENT ON FUNCTION heal.status() IS 'Rows of heal_status, from shared memory';
 COMMENT ON FUNCTION heal.metrics() IS 'Rows of heal_metrics, from shared memory';
+COMMENT ON FUNCTION heal.user_metric_state() IS 'How reading the metrics of users goes, from shared memory';
+COMMENT ON FUNCTION heal.user_metric_guard() IS 'Trigger: refuses metrics that would run as a role the writer does not belong to';
+COMMENT ON FUNCTION heal.components() IS 'Components of the server';
+COMMENT ON FUNCTION heal.put_metric(text, text, text, text, text, boolean, text, text, interval, text) IS 'Checks and stores a metric of users, for heal_add_metric()';
+COMMENT ON FUNCTION @extschema@.heal_add_metric(text, text, text, text, text, boolean, text, text, interval) IS 'Adds a metric: a query of one row with one number, run read-only as the role that adds it';
+COMMENT ON FUNCTION @extschema@.heal_remove_metric(text) IS 'Removes a metric that heal_add_metric() added';
+COMMENT ON FUNCTION @extschema@.heal_export_metrics(timestamptz, timestamptz) IS 'Recorded samples of all metrics as lines of CSV, for heal-replay; counters are cumulative';
 COMMENT ON FUNCTION heal.overhead() IS 'Rows of heal_overhead, from shared memory';
 COMMENT ON FUNCTION heal.detector_grade(double precision, double precision, double precision) IS 'Precision of a detector with its 80 % interval, and whether it is noise';
 COMMENT ON FUNCTION heal.diagnose(jsonb) IS 'Ranked root causes for evidence, as JSON';
@@ -1097,6 +1264,22 @@ BEGIN
             ('*', 'highest', 'Highest value it can have'),
             ('*', 'scope', 'server, component, database, schema, object, role or application'),
             ('*', 'setting', 'autonomy, exempt, allow, forbid, window or critical'),
+            ('*', 'query', 'Query of one row with one number'),
+            ('*', 'counter', 'Whether it only grows: its rate per second is judged'),
+            ('*', 'bad', 'Direction of trouble: up, down, both or none'),
+            ('user_metrics', 'database', 'Database in which the query runs; NULL: that of the extension'),
+            ('heal_user_metrics', 'database', 'Database in which the query runs; NULL: that of the extension'),
+            ('*', 'every', 'Time between two readings; NULL: with each inspection'),
+            ('*', 'enabled', 'Whether it is read'),
+            ('*', 'run_as', 'Role that defined the metric and that the query runs as'),
+            ('*', 'last_run_at', 'When the query ran last'),
+            ('*', 'last_run_ms', 'How long it took, ms'),
+            ('*', 'last_error', 'Why there is no value; NULL: the last run succeeded'),
+            ('*', 'first_at', 'First sample'),
+            ('*', 'last_at', 'Last sample'),
+            ('metric_history', 'samples', 'Number of samples'),
+            ('*', 'metrics', 'Names of the metrics, in the order of the data'),
+            ('*', 'data', 'Times and values, by metric'),
             ('*', 'one', 'Always true: the table has one row'),
             ('*', 'applied_seq', 'Last journal record that is in the tables'),
             ('*', 'server_identity', 'System identifier, timeline, device and inode of the data directory'),

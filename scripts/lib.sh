@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 packages=(build-essential cmake ninja-build pkg-config postgresql-15 postgresql-server-dev-15
 	libkrb5-dev libssl-dev libeigen3-dev libboost-graph-dev libpq-dev nlohmann-json3-dev
-	libgtest-dev libgmock-dev libbenchmark-dev libipc-run-perl zlib1g-dev)
+	libgtest-dev libgmock-dev libbenchmark-dev libipc-run-perl)
 
 say() { printf '%s\n' "$*" >&2; }
 

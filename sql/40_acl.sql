@@ -27,15 +27,17 @@ CREATE TABLE test.calls (reads boolean, call text);
 INSERT INTO test.calls
 SELECT true, format('SELECT * FROM %I', relname) FROM pg_class WHERE relname LIKE 'heal\_%' AND relkind = 'v'
 UNION ALL SELECT true, unnest(ARRAY['SELECT * FROM heal_recommend()', 'SELECT heal_explain(max(incident_id)) FROM heal_incidents',
-    'SELECT * FROM heal_diagnose(''{"lock_waiters": true}'')'])
+    'SELECT * FROM heal_diagnose(''{"lock_waiters": true}'')', 'SELECT * FROM heal_export_metrics()'])
 UNION ALL SELECT false, unnest(ARRAY['SELECT heal_approve(1)', 'SELECT heal_reject(1)', 'SELECT heal_execute(1, ''analyze_table'')',
     'SELECT heal_snapshot(''x'')', 'SELECT * FROM heal_rollback(1)', 'SELECT heal_pause(''x'')', 'SELECT heal_resume()',
     'SELECT heal_set_threshold(''invalid_index'', ''samples'', 3)', 'SELECT heal_set_policy(''server'', '''', ''autonomy'', ''auto'')',
-    'SELECT heal_causal_add_node(''x'', ''symptom'', ''locks'', 0.1)', 'SELECT heal_causal_add_edge(''a'', ''b'')', 'SELECT heal_causal_remove(''lock_waiters'')'])
+    'SELECT heal_causal_add_node(''x'', ''symptom'', ''locks'', 0.1)', 'SELECT heal_causal_add_edge(''a'', ''b'')', 'SELECT heal_causal_remove(''lock_waiters'')',
+    'SELECT heal_add_metric(''x'', ''SELECT 1'')', 'SELECT heal_remove_metric(''x'')'])
 UNION ALL SELECT false, format('SELECT * FROM heal.%I', relname) FROM pg_class WHERE relnamespace = 'heal'::regnamespace AND relkind = 'r'
 UNION ALL SELECT false, format('DELETE FROM heal.%I', relname) FROM pg_class WHERE relnamespace = 'heal'::regnamespace AND relkind = 'r'
 UNION ALL SELECT false, unnest(ARRAY['SELECT heal.check_database()', 'SELECT heal.check_writable()', 'SELECT heal.begin_edit()', 'SELECT heal.graph_check()', 'SELECT heal.catalogue()',
     'SELECT * FROM heal.status()', 'SELECT * FROM heal.metrics()', 'SELECT * FROM heal.overhead()', 'SELECT heal.diagnose(''{}'')',
+    'SELECT * FROM heal.user_metric_state()', 'SELECT heal.components()', 'SELECT heal.put_metric(''x'', ''SELECT 1'', ''workload'', ''security'', '''', false, ''up'', NULL, NULL, ''postgres'')',
     'SELECT heal.audit_hash('''', NULL)', 'SELECT heal.note(''x'', ''y'', ''{}'')', 'SELECT heal.check_policy('''', '''', '''', '''')',
     'DELETE FROM heal_policies', 'UPDATE heal_thresholds SET value = 1', 'INSERT INTO heal_audit VALUES (1)']);
 GRANT SELECT ON test.calls TO PUBLIC;

@@ -11,8 +11,11 @@
 
 #include "postgres.h"
 
+#include "catalog/pg_database.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "storage/proc.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/wait_event.h"
 
@@ -85,6 +88,17 @@ compat_wait_event(uint32 *cache, const char *name)
 	(void) cache;
 	(void) name;
 	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* May this role connect to the database of this process? */
+static inline bool
+compat_may_connect(Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(DatabaseRelationId, MyDatabaseId, role, ACL_CONNECT) == ACLCHECK_OK;
+#else
+	return pg_database_aclcheck(MyDatabaseId, role, ACL_CONNECT) == ACLCHECK_OK;
 #endif
 }
 

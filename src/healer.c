@@ -549,7 +549,10 @@ run_config(void *arg)
 
 	/* While the extension is being dropped the configuration stays as it is. */
 	if (store_pin_extension())
+	{
 		tick->config = store_load_config();
+		user_metrics_load();
+	}
 }
 
 /* Run a collector in the tick's transaction; its metrics count only as a whole. */
@@ -679,6 +682,7 @@ fill_observation(Tick *tick)
 	obs->config = tick->config;
 	obs->server = &tick->server;
 	obs->metrics = tick->metrics;
+	user_metrics_fill(obs);
 	obs->n_requests = mailbox_take(&requests);
 	obs->requests = requests;
 	obs->outcomes = outcomes;
@@ -965,6 +969,8 @@ step(bool full)
 	write_log(decisions->log, decisions->n_log);
 
 	if (full)
+		metric_history_add(tick->obs.now_us, tick->metrics);
+	if (full)
 		longest_tick = Max(longest_tick, monotonic_us() - start);
 }
 
@@ -1064,6 +1070,7 @@ after_tick(void)
 	if (!journal_usable && monotonic_us() >= next_journal_try)
 		(void) guarded(PART_ENGINE, retry_journal, NULL);
 	store_trim();
+	metric_history_write(journal_usable && tables_writable);
 	pgstat_report_stat(false);
 	publish_use(longest_tick);
 }

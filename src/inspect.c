@@ -70,6 +70,8 @@ static TimestampTz listed_at = 0;
 static TimestampTz next_start = 0;
 static HealJobSlot *running = NULL;
 static Oid	running_database = InvalidOid;
+static bool running_metrics_only = false;
+static TimestampTz next_metrics = 0;
 
 /* All databases' rows one after the other, rebuilt after a change. */
 static MemoryContext flat_context = NULL;
@@ -118,6 +120,15 @@ get_bytes(Reader *r, void *bytes, Size len)
 	}
 	memcpy(bytes, r->at, len);
 	r->at += len;
+}
+
+static void
+skip_bytes(Reader *r, Size len)
+{
+	if (r->broken || (Size) (r->end - r->at) < len)
+		r->broken = true;
+	else
+		r->at += len;
 }
 
 static uint32
@@ -286,6 +297,7 @@ take_answer(InspectDb *db, HealJobSlot *job)
 	r.broken = false;
 
 	get_bytes(&r, &db->header, sizeof(db->header));
+	skip_bytes(&r, db->header.n_metrics * sizeof(MetricAnswer));
 	if (db->header.n_tables > INSPECT_MAX_TABLES || db->header.n_indexes > INSPECT_MAX_INDEXES ||
 		db->header.n_sequences > INSPECT_MAX_SEQUENCES)
 		r.broken = true;
@@ -312,6 +324,20 @@ take_answer(InspectDb *db, HealJobSlot *job)
 	return true;
 }
 
+/* Metrics of users stand behind the header, whatever else the answer holds. */
+static void
+take_metrics(HealJobSlot *job, TimestampTz now)
+{
+	InspectHeader header;
+
+	if (job->used < sizeof(header))
+		return;
+	memcpy(&header, job->data, sizeof(header));
+	if (header.n_metrics <= HC_MAX_USER_METRICS &&
+		job->used >= sizeof(header) + header.n_metrics * sizeof(MetricAnswer))
+		user_metrics_take(job->data + sizeof(header), header.n_metrics, now);
+}
+
 /*
  * A worker that failed has seen nothing new: what was known stays known, with
  * its old time. Databases that go away while being looked at are no news.
@@ -326,7 +352,10 @@ finish_running(TimestampTz now)
 				(errmsg("database \"%s\" was dropped while it was inspected", NameStr(db->name))));
 	else if (db != NULL && running->outcome == HC_OUT_DONE)
 	{
-		if (take_answer(db, running))
+		take_metrics(running, now);
+		if (running_metrics_only)
+			 /* nothing else was looked at */ ;
+		else if (take_answer(db, running))
 			db->inspected_at = now;
 		else
 			ereport(LOG,
@@ -334,8 +363,11 @@ finish_running(TimestampTz now)
 					 errmsg("answer of the pg_heal inspector for database \"%s\" is not usable", NameStr(db->name))));
 	}
 	else if (db != NULL)
+	{
+		user_metrics_failed(running->message, now);
 		ereport(DEBUG1,
 				(errmsg("could not inspect database \"%s\": %s", NameStr(db->name), running->message)));
+	}
 
 	job_release(running);
 	running = NULL;
@@ -455,6 +487,41 @@ choose_database(TimestampTz now)
 	return oldest;
 }
 
+/* A database with metrics of users that are due before its turn. */
+static InspectDb *
+choose_for_metrics(TimestampTz now)
+{
+	ListCell   *lc;
+
+	if (now < next_metrics && next_metrics < TimestampTzPlusMilliseconds(now, 2 * MIN_PAUSE_MS))
+		return NULL;
+	foreach(lc, databases)
+	{
+		InspectDb  *db = lfirst(lc);
+
+		if (!db->gone && user_metrics_due(NameStr(db->name), now))
+			return db;
+	}
+	return NULL;
+}
+
+bool
+inspect_knows_database(const char *name)
+{
+	ListCell   *lc;
+
+	if (databases == NIL)
+		return true;
+	foreach(lc, databases)
+	{
+		InspectDb  *db = lfirst(lc);
+
+		if (!db->gone && strcmp(NameStr(db->name), name) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Room for tables per database, so that many databases do not fill the healer. */
 static int32
 tables_per_database(void)
@@ -465,14 +532,23 @@ tables_per_database(void)
 }
 
 static void
-start_inspection(InspectDb *db, TimestampTz now)
+start_inspection(InspectDb *db, TimestampTz now, bool metrics_only)
 {
-	InspectRequest request = {.max_tables = tables_per_database(), .after_sequence = db->sequence_cursor};
+	InspectRequest request = {.max_tables = tables_per_database(), .after_sequence = db->sequence_cursor,
+	.metrics_only = metrics_only};
 	int			pause = Max(MIN_PAUSE_MS, heal_inspect_interval / Max(list_length(databases), 1));
+	StringInfoData data;
+
+	initStringInfo(&data);
+	appendBinaryStringInfo(&data, (char *) &request, sizeof(request));
+	request.n_metrics = user_metrics_request(NameStr(db->name), now, !metrics_only, &data);
+	memcpy(data.data, &request, sizeof(request));
 
 	if (!action_waits())
-		running = job_start(HEAL_JOB_INSPECT, 0, db->oid, (char *) &request, sizeof(request),
+		running = job_start(HEAL_JOB_INSPECT, 0, db->oid, data.data, data.len,
 							InvalidOid, false, LOCK_TIMEOUT_MS, heal_component_timeout);
+	pfree(data.data);
+	next_metrics = TimestampTzPlusMilliseconds(now, MIN_PAUSE_MS);
 	if (running == NULL)
 	{
 		/* Actions go first; try again soon. */
@@ -480,6 +556,9 @@ start_inspection(InspectDb *db, TimestampTz now)
 		return;
 	}
 	running_database = db->oid;
+	running_metrics_only = metrics_only;
+	if (metrics_only)
+		return;
 	db->asked_at = now;
 	db->requested = false;
 	next_start = TimestampTzPlusMilliseconds(now, pause);
@@ -517,7 +596,9 @@ inspect_schedule(TimestampTz now)
 
 	db = choose_database(now);
 	if (db != NULL)
-		start_inspection(db, now);
+		start_inspection(db, now, false);
+	else if ((db = choose_for_metrics(now)) != NULL)
+		start_inspection(db, now, true);
 }
 
 /* A database that is not known yet gets its turn at the next listing. */

@@ -1022,18 +1022,30 @@ inspect_run(HealJobSlot *job)
 {
 	Writer	   *w = MemoryContextAllocZero(worker_context, sizeof(Writer));
 	InspectRequest request = {.max_tables = INSPECT_MIN_TABLES};
+	uint32		length = job->used;
+	char	   *metrics = MemoryContextAlloc(worker_context, Max(length, 1));
 
-	if (job->used == sizeof(request))
-		memcpy(&request, job->data, sizeof(request));
+	memcpy(metrics, job->data, length);
+	if (length >= sizeof(request))
+		memcpy(&request, metrics, sizeof(request));
+	request.n_metrics = Min(request.n_metrics, HC_MAX_USER_METRICS);
 
 	w->job = job;
 	w->header.complete = 1;
 	w->header.sequences_used = -1;
-	job->used = sizeof(InspectHeader);
+	w->header.n_metrics = request.n_metrics;
+	job->used = sizeof(InspectHeader) + request.n_metrics * sizeof(MetricAnswer);
+	memset(job->data, 0, job->used);
 
 	pgstat_report_activity(STATE_RUNNING, "inspection of tables, indexes and sequences");
-	for (Section section = 0; section < SECTIONS; section++)
+	for (Section section = 0; section < SECTIONS && !request.metrics_only; section++)
 		run_section(w, section, &request);
-
 	memcpy(job->data, &w->header, sizeof(InspectHeader));
+
+	if (request.n_metrics == 0)
+		return;
+	pgstat_report_activity(STATE_RUNNING, "metrics of users");
+	worker_keep_answer(job);
+	metrics_run(job, metrics + sizeof(request), length - sizeof(request),
+				job->data + sizeof(InspectHeader), request.n_metrics);
 }

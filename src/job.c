@@ -83,6 +83,7 @@ static HealJobSlot *my_slot = NULL; /* claimed and not answered */
 static HealJobSlot *my_job = NULL;	/* private copy */
 static uint32 my_generation;
 static bool my_job_began = false;	/* connected: statements may have run */
+static bool my_answer_kept = false;	/* see worker_keep_answer */
 static char fatal_message[HEAL_REQUEST_TEXT];
 static int	fatal_sqlerrcode;
 static emit_log_hook_type prev_emit_log_hook = NULL;
@@ -402,6 +403,12 @@ answer_at_exit(int code, Datum arg)
 {
 	if (my_slot == NULL)
 		return;
+	if (my_answer_kept)
+	{
+		worker_result(my_job, HC_OUT_DONE, 0, "%s", "");
+		answer();
+		return;
+	}
 	my_job->used = 0;
 	worker_result(my_job,
 				  my_job_began ? HC_OUT_LOST : HC_OUT_FAILED,
@@ -673,6 +680,13 @@ worker_catch(HealJobSlot *job, hc_outcome_status status)
 
 	FreeErrorData(edata);
 	RESUME_INTERRUPTS();
+}
+
+void
+worker_keep_answer(HealJobSlot *job)
+{
+	Assert(job == my_job);
+	my_answer_kept = true;
 }
 
 static void text_too_large(Size len) pg_attribute_noreturn();

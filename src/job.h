@@ -35,6 +35,9 @@ extern void worker_catch(HealJobSlot *job, hc_outcome_status status);
 extern void worker_set_text(HealJobSlot *job, const char *text);
 extern char *worker_from_utf8(const char *text);
 
+/* From here on what the job holds is an answer, even if the process ends early. */
+extern void worker_keep_answer(HealJobSlot *job);
+
 /* A read-only transaction with SPI and the job's statement timeout. */
 extern void worker_query_begin(HealJobSlot *job, int isolation);
 extern void worker_query_end(void);
@@ -66,11 +69,30 @@ extern bool sql_top_run(SqlTop *top, HealJobSlot *job);
 #define INSPECT_MAX_INDEXES		200
 #define INSPECT_MAX_SEQUENCES	100
 
+/* Followed by the queries of n_metrics metrics, see metric_worker.c. */
 typedef struct InspectRequest
 {
 	int32		max_tables;
 	Oid			after_sequence; /* go on behind this one; 0: from the first */
+	uint32		metrics_only;	/* no look at tables, indexes, sequences */
+	uint32		n_metrics;
 } InspectRequest;
+
+/* One metric of users. Answers have a fixed size and stand right behind the header, not aligned. */
+typedef struct MetricAnswer
+{
+	uint32		id;				/* of the definition, see user_metrics.c */
+	uint32		ran;			/* 0: there was no time for it */
+	double		value;			/* NaN: see error */
+	int64		duration_us;
+	char		error[HEAL_METRIC_ERROR];	/* UTF-8 */
+} MetricAnswer;
+
+/* ---- metric_worker.c ---- */
+
+extern bool metric_type_is_number(Oid type);
+/* answers is where n of them have room. */
+extern void metrics_run(HealJobSlot *job, const char *request, uint32 length, char *answers, uint32 n);
 
 /*
  * Begins the answer. Sequences are those with an OID above sequences_from and
@@ -87,6 +109,7 @@ typedef struct InspectHeader
 	uint32		n_sequences;
 	Oid			sequences_from;
 	Oid			sequences_upto;
+	uint32		n_metrics;
 } InspectHeader;
 
 #endif							/* PG_HEAL_JOB_H */

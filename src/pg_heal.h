@@ -184,6 +184,39 @@ typedef struct HealPartUse
 	int32		locks_held;
 } HealPartUse;
 
+/* A metric of users, as the views show it; texts are UTF-8. */
+#define HEAL_METRIC_ERROR 200
+typedef struct HealUserMetric
+{
+	char		name[NAMEDATALEN];
+	char		component[NAMEDATALEN];
+	char		category[16];
+	char		unit[32];
+	int32		counter;
+	int32		bad;			/* as in hc_user_metric */
+	double		value;			/* NaN: not known */
+	TimestampTz observed_at;	/* of that value, 0 never */
+	TimestampTz last_run_at;	/* 0 never */
+	int64		last_run_us;
+	char		error[HEAL_METRIC_ERROR];	/* of the last run, "" none */
+	hc_metric_status status;	/* observed_at 0: the core said nothing */
+} HealUserMetric;
+
+/*
+ * Samples that are not in heal.metric_history yet, oldest first: shipped
+ * metrics, then those of users.
+ */
+#define HEAL_HISTORY_FRAMES 300
+#define HEAL_HISTORY_COLUMNS (HC_METRIC_COUNT + HC_MAX_USER_METRICS)
+typedef struct HealHistory
+{
+	int			n_frames;
+	int			n_user;
+	char		user_names[HC_MAX_USER_METRICS][NAMEDATALEN];
+	TimestampTz at[HEAL_HISTORY_FRAMES];
+	double		values[HEAL_HISTORY_FRAMES][HEAL_HISTORY_COLUMNS];
+} HealHistory;
+
 typedef struct HealShared
 {
 	LWLock	   *lock;			/* protects everything down to "atomics" */
@@ -203,6 +236,9 @@ typedef struct HealShared
 	HealComponentSlot components[HEAL_MAX_COMPONENTS];
 	hc_metric_status metrics[HC_METRIC_COUNT];
 	HealPartUse parts[HEAL_PARTS];
+	int			n_user_metrics;
+	HealUserMetric user_metrics[HC_MAX_USER_METRICS];
+	HealHistory history;
 
 	uint64		next_request;
 	HealRequestSlot requests[HEAL_MAX_REQUESTS];
@@ -318,6 +354,27 @@ extern void inspect_request(Oid database);	/* HC_CMD_INSPECT */
 extern void inspect_fill(hc_observation *obs, double *metrics);
 extern void inspect_run(HealJobSlot *job);	/* in the worker */
 
+/* Is there such a database? Also true while they have not been listed. */
+extern bool inspect_knows_database(const char *name);
+
+/* ---- user_metrics.c: what users measure, healer side ---- */
+
+extern void user_metrics_load(void);	/* in a transaction */
+/* Is it time to run one in this database, out of the turn of inspections? */
+extern bool user_metrics_due(const char *database, TimestampTz now);
+/* Append the queries to be run there now to a job; the longest unread first. */
+extern uint32 user_metrics_request(const char *database, TimestampTz now, bool with_inspection, StringInfo job);
+extern void user_metrics_take(const char *answers, uint32 n, TimestampTz now);
+/* The run that was asked for last gave no answer. */
+extern void user_metrics_failed(const char *why, TimestampTz now);
+extern void user_metrics_fill(hc_observation *obs);
+extern void user_metrics_publish(const hc_decisions *decisions);
+
+/* ---- metric_history.c: samples of all metrics ---- */
+
+extern void metric_history_add(TimestampTz at, const double *metrics);
+extern void metric_history_write(bool writable);	/* when it is time */
+
 /* ---- job.c: slots and dynamic workers ---- */
 
 extern HealJobSlot *job_start(HealJobKind kind, uint64 command_id, Oid database, const char *data, uint32 used,
@@ -380,6 +437,7 @@ extern bool store_flush(void);
 extern uint32 store_load(hc_record **records, bool *foreign, uint64 *applied_seq);	/* rows to restore from */
 extern hc_config *store_load_config(void);	/* in a transaction; palloc'd */
 extern void store_trim(void);	/* retention */
+extern bool store_try(void (*work) (void), const char *what);	/* in a transaction of its own; false: failed and said so */
 
 /* ---- core_bridge.c: the only caller of the core ---- */
 

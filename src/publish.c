@@ -38,6 +38,7 @@ publish_nothing(void)
 {
 	LWLockAcquire(heal_shared->lock, LW_EXCLUSIVE);
 	heal_shared->n_components = 0;
+	heal_shared->n_user_metrics = 0;
 	heal_shared->last_tick_at = 0;
 	LWLockRelease(heal_shared->lock);
 }
@@ -72,6 +73,7 @@ publish_decisions(const hc_decisions *decisions, const char *trouble)
 		copy_component(&heal_shared->components[i], &decisions->components[i], trouble);
 	if (decisions->metrics != NULL)
 		memcpy(heal_shared->metrics, decisions->metrics, sizeof(heal_shared->metrics));
+	user_metrics_publish(decisions);
 	LWLockRelease(heal_shared->lock);
 }
 

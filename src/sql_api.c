@@ -19,6 +19,7 @@
 #include "commands/dbcommands.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -205,43 +206,71 @@ heal_status_0_1(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+static void
+put_metric(ReturnSetInfo *rsinfo, const char *name, const char *component, const char *category, const char *unit,
+		   const hc_metric_status *m)
+{
+	Datum		values[12];
+	bool		nulls[12] = {0};
+
+	values[0] = CStringGetTextDatum(name);
+	values[1] = CStringGetTextDatum(component);
+	values[2] = CStringGetTextDatum(category);
+	values[3] = float_or_null(m->observed_at == 0 ? NAN : m->value, &nulls[3]);
+	values[4] = CStringGetTextDatum(unit);
+	values[5] = float_or_null(m->samples == 0 ? NAN : m->baseline_mean, &nulls[5]);
+	values[6] = float_or_null(m->samples == 0 ? NAN : m->baseline_stddev, &nulls[6]);
+	values[7] = float_or_null(m->samples == 0 ? NAN : m->zscore, &nulls[7]);
+	values[8] = float_or_null(m->samples == 0 ? NAN : m->iqr_low, &nulls[8]);
+	values[9] = float_or_null(m->samples == 0 ? NAN : m->iqr_high, &nulls[9]);
+	values[10] = Int64GetDatum(m->samples);
+	values[11] = timestamp_or_null(m->observed_at, &nulls[11]);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* A metric of users; before the core has judged it, its value as it was read. */
+static void
+put_user_metric(ReturnSetInfo *rsinfo, const HealUserMetric *metric)
+{
+	hc_metric_status status = metric->status;
+
+	if (status.observed_at == 0)
+	{
+		status.value = metric->value;
+		status.observed_at = metric->observed_at;
+	}
+	put_metric(rsinfo, metric->name, metric->component, metric->category,
+			   pg_any_to_server(metric->unit, strlen(metric->unit), PG_UTF8), &status);
+}
+
 Datum
 heal_metrics_0_1(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	hc_metric_status *metrics = palloc(sizeof(heal_shared->metrics));
+	HealUserMetric *user = palloc(sizeof(heal_shared->user_metrics));
+	int			n_user;
 
 	shmem_check();
 	InitMaterializedSRF(fcinfo, 0);
 
 	LWLockAcquire(heal_shared->lock, LW_SHARED);
 	memcpy(metrics, heal_shared->metrics, sizeof(heal_shared->metrics));
+	n_user = heal_shared->n_user_metrics;
+	memcpy(user, heal_shared->user_metrics, n_user * sizeof(HealUserMetric));
 	LWLockRelease(heal_shared->lock);
 
 	for (int i = 0; i < HC_METRIC_COUNT; i++)
 	{
-		const hc_metric_status *m = &metrics[i];
 		const char *component,
 				   *category,
 				   *unit;
-		Datum		values[12];
-		bool		nulls[12] = {0};
 
 		bridge_metric_describe(i, &component, &category, &unit);
-		values[0] = CStringGetTextDatum(bridge_metric_name(i));
-		values[1] = CStringGetTextDatum(component);
-		values[2] = CStringGetTextDatum(category);
-		values[3] = float_or_null(m->observed_at == 0 ? NAN : m->value, &nulls[3]);
-		values[4] = CStringGetTextDatum(unit);
-		values[5] = float_or_null(m->samples == 0 ? NAN : m->baseline_mean, &nulls[5]);
-		values[6] = float_or_null(m->samples == 0 ? NAN : m->baseline_stddev, &nulls[6]);
-		values[7] = float_or_null(m->samples == 0 ? NAN : m->zscore, &nulls[7]);
-		values[8] = float_or_null(m->samples == 0 ? NAN : m->iqr_low, &nulls[8]);
-		values[9] = float_or_null(m->samples == 0 ? NAN : m->iqr_high, &nulls[9]);
-		values[10] = Int64GetDatum(m->samples);
-		values[11] = timestamp_or_null(m->observed_at, &nulls[11]);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		put_metric(rsinfo, bridge_metric_name(i), component, category, unit, &metrics[i]);
 	}
+	for (int i = 0; i < n_user; i++)
+		put_user_metric(rsinfo, &user[i]);
 	return (Datum) 0;
 }
 

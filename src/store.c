@@ -868,6 +868,20 @@ store_load_config(void)
 	return config;
 }
 
+/*---- For others ----*/
+
+bool
+store_try(void (*work) (void), const char *what)
+{
+	ErrorData  *error = try_write(work);
+
+	if (error == NULL)
+		return true;
+	complain(error, what);
+	FreeErrorData(error);
+	return false;
+}
+
 /*---- Retention ----*/
 
 static uint64 trimmed;			/* rows of the fullest batch */

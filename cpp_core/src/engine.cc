@@ -63,6 +63,7 @@ void Engine::Step(const hc_observation& observation, hc_decisions* out) {
   TakeOutcomes();
   ObserveMetrics();
   matches_ = matchers_.Run(observation, thresholds_, exemptions_);
+  for (Match& match : matches_) links_.AddEvidence(&match);
   UpdateCases();
   HandleRequests();
   if (paused_) {
@@ -108,6 +109,7 @@ void Engine::TakeConfig(const hc_config& config) {
   grades_.Set({config.detectors, config.n_detectors});
   try {
     diagnoser_.SetGraph(&config, limits_.max_graph_nodes);
+    links_.SetGraph(&config);
   } catch (const CanceledError&) {
     throw;
   } catch (const CoreError& e) {
@@ -160,9 +162,11 @@ void Engine::ObserveMetrics() {
   bank_.Freeze(fresh);
   std::vector<Anomaly> anomalies;
   bank_.Observe(*observation_, &anomalies);
+  if (observation_->full_tick != 0) links_.Tick();
   for (const Anomaly& anomaly : anomalies) {
     if (anomaly.confidence < settings().min_confidence) continue;
     if (grades_.Demoted(anomaly.method, anomaly.def->name)) continue;
+    links_.Note(anomaly.def->name);
     AnomalyRow row;
     row.observed_at = anomaly.observed_at;
     row.category = anomaly.def->category;

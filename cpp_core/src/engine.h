@@ -39,6 +39,7 @@
 #include "detect/matchers.h"
 #include "detect/metric_bank.h"
 #include "diagnose/diagnoser.h"
+#include "diagnose/metric_links.h"
 #include "heal_core/c_api.h"
 #include "history/ledger.h"
 #include "json_text.h"
@@ -294,6 +295,7 @@ class Engine {
   MetricBank bank_;
   FailureMatchers matchers_;
   Diagnoser diagnoser_;
+  MetricLinks links_;
   Ledger ledger_;
   std::map<std::string, std::map<std::string, RemedyRecord>> history_;  // component/failure -> remedy
   Book book_;

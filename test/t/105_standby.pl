@@ -28,11 +28,14 @@ is($standby->safe_psql('postgres', "SELECT state FROM heal_incidents WHERE incid
 for my $call ("heal_approve($waiting)", "heal_reject($waiting, 'no')", "heal_execute($open->{incident_id}, 'drop_invalid_index')",
 	"heal_snapshot('x')", 'heal_rollback(1)', "heal_pause('x')", 'heal_resume()',
 	"heal_set_threshold('invalid_index', 'samples', 3)", "heal_set_policy('server', '', 'autonomy', 'observe')",
-	"heal_causal_add_node('x', 'symptom', 'locks', 0.1)", "heal_causal_add_edge('x', 'y')", "heal_causal_remove('x')")
+	"heal_causal_add_node('x', 'symptom', 'locks', 0.1)", "heal_causal_add_edge('x', 'y')", "heal_causal_remove('x')",
+	"heal_add_metric('x', 'SELECT 1')", "heal_remove_metric('x')")
 {
 	refused($standby, "SELECT $call", '55000', 'primary', $call);
 }
 is($standby->safe_psql('postgres', q{SELECT count(*) > 0 FROM heal_diagnose('{"failure":"invalid_index"}')}), 't', 'what only computes works') if 0;
+
+is($standby->safe_psql('postgres', 'SELECT count(*) > 0 FROM heal_export_metrics()'), 't', 'what the primary recorded can be exported');
 
 # promotion
 $primary->stop;

@@ -20,7 +20,8 @@ my $waiting = $node->safe_psql('postgres', "SELECT recommendation_id FROM heal_r
 $node->safe_psql('postgres', "SELECT heal_snapshot('by hand');
 	SELECT heal_set_policy('role', 'app', 'exempt', 'on');
 	SELECT heal_causal_add_node('my_cause', 'root_cause', 'locks', 0.05);
-	SELECT heal_causal_add_edge('my_cause', 'lock_waiters')");
+	SELECT heal_causal_add_edge('my_cause', 'lock_waiters');
+	SELECT heal_add_metric('my_metric', 'SELECT 11', every => '5 s')");
 settle($node, 2);
 
 my $dump = $node->basedir . '/heal.dump';
@@ -35,6 +36,7 @@ sub check_history
 	is($new->safe_psql('postgres', "SELECT state FROM heal_incidents WHERE failure_type = 'idle_in_transaction_blocker'"), 'resolved', "$name: closed incidents are history");
 	is($new->safe_psql('postgres', 'SELECT count(*) FROM heal_history'), '1', "$name: so are attempts");
 	is($new->safe_psql('postgres', 'SELECT count(*) FROM heal_policies'), '1', "$name: policies are restored");
+	wait_value($new, "SELECT value FROM heal_metrics WHERE metric = 'my_metric'", '11', "$name: metrics of users are restored and read");
 	is($new->safe_psql('postgres', "SELECT count(*) FROM heal_causal_edges WHERE cause = 'my_cause'"), '1', "$name: and the user's part of the graph");
 	is($new->safe_psql('postgres', 'SELECT count(*) FROM heal_causal_nodes WHERE shipped') > 40 ? 1 : 0, 1, "$name: shipped rows are there once");
 	wait_value($new, "SELECT state FROM heal_incidents WHERE incident_id = $open->{incident_id}", 'cancelled', "$name: the open incident is cancelled");

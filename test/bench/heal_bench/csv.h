@@ -1,29 +1,15 @@
-// csv.h: CSV files with a header line, plain or gzip-compressed.
+// csv.h: CSV files as the programs of the core read them.
 
 #ifndef HEAL_BENCH_CSV_H_
 #define HEAL_BENCH_CSV_H_
 
-#include <cstddef>
-#include <filesystem>
-#include <string>
-#include <vector>
+#include "../../../cpp_core/tools/csv.h"
 
 namespace heal::bench {
 
-struct CsvTable {
-  std::vector<std::string> columns;
-  std::vector<std::vector<std::string>> rows;
-};
-
-// Reads the whole file. Fields may be quoted, with doubled quotes inside but no
-// line break; empty lines are skipped.
-// Throws std::runtime_error "FILE:LINE: what" for a file that cannot be read, has
-// no header, or has a row of another width.
-CsvTable ReadCsv(const std::filesystem::path& path);
-
-// A field as a number. Empty, nan and null (in any case) are NaN, inf is infinite.
-// Returns false if it is anything else than a number.
-bool ParseNumber(const std::string& field, double* value);
+using tools::CsvTable;
+using tools::ParseNumber;
+using tools::ReadCsv;
 
 }  // namespace heal::bench
 

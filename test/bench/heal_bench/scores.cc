@@ -24,33 +24,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Days from 1970-01-01 to a date of the Gregorian calendar.
-// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-int64_t DaysFromCivil(int64_t year, int64_t month, int64_t day) {
-  year -= month <= 2;
-  const int64_t era = (year >= 0 ? year : year - 399) / 400;
-  const int64_t year_of_era = year - era * 400;
-  const int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-  const int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-  return era * 146097 + day_of_era - 719468;
-}
-
-// "2014-04-01 00:05:00[.fraction]", also with a T, or seconds since 1970. UTC.
+// Microseconds since 1970. UTC.
 int64_t ParseTime(const std::string& text) {
-  int year = 0, month = 0, day = 0, hour = 0, minute = 0;
-  double second = 0;
-  const int fields =
-      std::sscanf(text.c_str(), "%5d-%2d-%2d%*[ T]%2d:%2d:%lf", &year, &month, &day, &hour, &minute, &second);
-  if (fields >= 3 && month >= 1 && month <= 12 && second >= 0 && second < 61) {
-    const int64_t minutes = (DaysFromCivil(year, month, day) * 24 + hour) * 60 + minute;
-    return minutes * 60000000 + static_cast<int64_t>(second * 1e6);
-  }
-  char* end = nullptr;
-  const double seconds = std::strtod(text.c_str(), &end);
-  if (end == text.c_str() || *end != '\0' || !(std::fabs(seconds) < 1e12)) {
-    throw std::runtime_error("not a timestamp: " + text);
-  }
-  return static_cast<int64_t>(seconds * 1e6);
+  int64_t time_us = 0;
+  if (!tools::ParseTime(text, &time_us)) throw std::runtime_error("not a timestamp: \"" + text + "\"");
+  return time_us;
 }
 
 // What is not a number is a gap.
@@ -62,7 +40,7 @@ double ParseValue(const std::string& text) {
 
 size_t TimeColumn(const CsvTable& table) {
   const auto found = std::find(table.columns.begin(), table.columns.end(), "timestamp");
-  if (found == table.columns.end()) throw std::runtime_error("no column timestamp");
+  if (found == table.columns.end()) throw std::runtime_error("no column \"timestamp\"");
   return static_cast<size_t>(found - table.columns.begin());
 }
 
@@ -116,14 +94,20 @@ void ScoreFile(const fs::path& in, const fs::path& in_directory, const fs::path&
   const CsvTable table = ReadCsv(in);
   fs::path out = out_directory / fs::relative(in, in_directory);
   if (out.extension() == ".gz") out.replace_extension();
-  Write(out, table, Score(table));
+  try {
+    Write(out, table, Score(table));
+  } catch (const std::runtime_error& error) {
+    throw std::runtime_error(in.string() + ": " + error.what());
+  }
 }
 
 }  // namespace
 
 int RunScores(std::span<char* const> args) {
   if (args.size() != 2) throw std::runtime_error("scores needs a directory to read and one to write");
-  for (const fs::path& path : Inputs(args[0])) ScoreFile(path, args[0], args[1]);
+  const std::vector<fs::path> inputs = Inputs(args[0]);
+  if (inputs.empty()) throw std::runtime_error(std::string(args[0]) + ": there is no CSV file below it");
+  for (const fs::path& path : inputs) ScoreFile(path, args[0], args[1]);
   return 0;
 }
 
