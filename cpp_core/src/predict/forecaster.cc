@@ -22,24 +22,26 @@ constexpr size_t kNameSize = std::tuple_size_v<decltype(Prediction::subject)>;
 
 constexpr std::array<ResourceDef, static_cast<size_t>(Resource::kCount)> kResources = {{
     {Resource::kDisk, "disk", "R05", "disk_full", "storage", "bytes used on a file system",
-     "bytes ordinary users may use on it"},
-    {Resource::kWalDisk, "wal_disk", "R05", "disk_full", "wal", "bytes used on the file system of pg_wal",
-     "bytes ordinary users may use on it"},
+     "bytes ordinary users may use on it", "bytes"},
+    {Resource::kWalDisk, "wal_disk", "R05", "disk_full", "storage",
+     "bytes used on the file system of pg_wal", "bytes ordinary users may use on it", "bytes"},
     {Resource::kConnections, "connections", "R04", "connection_exhaustion", "connections", "client backends",
-     "slots ordinary roles may use"},
+     "slots ordinary roles may use", "sessions"},
     {Resource::kXidAge, "xid_age", "R01", "xid_wraparound", "transactions", "largest age(datfrozenxid)",
-     "age at which assigning transaction ids stops (2^31 - 3 million)"},
+     "age at which assigning transaction ids stops (2^31 - 3 million)", "transactions"},
     {Resource::kMultixactAge, "mxid_age", "R03", "multixact_exhaustion", "transactions",
-     "largest mxid_age(datminmxid)", "age at which assigning multixact ids stops (2^31 - 3 million)"},
+     "largest mxid_age(datminmxid)", "age at which assigning multixact ids stops (2^31 - 3 million)",
+     "multixacts"},
     {Resource::kMultixactMembers, "mxid_members", "R03", "multixact_exhaustion", "transactions",
-     "multixact members in use", "2^32"},
-    {Resource::kSequence, "sequence", "R11", "sequence_exhaustion", "sequences", "last value of a sequence",
-     "the lesser of its maximum and what its column can hold"},
+     "multixact members in use", "2^32", "members"},
+    {Resource::kSequence, "sequence", "R11", "sequence_exhaustion", "sequences",
+     "share of a sequence's range that is used", "the lesser of its maximum and what its column can hold",
+     "fraction"},
     {Resource::kSlotWal, "slot_wal", "R06", "slot_wal_retention", "replication",
      "bytes of WAL a slot holds back",
-     "max_slot_wal_keep_size, or retained bytes and free space of pg_wal together"},
+     "max_slot_wal_keep_size, or retained bytes and free space of pg_wal together", "bytes"},
     {Resource::kTempSpace, "temp_space", "R08", "temp_file_explosion", "storage", "bytes of temporary files",
-     "temporary bytes and free space of their file system together"},
+     "temporary bytes and free space of their file system together", "bytes"},
 }};
 
 uint64_t HashOf(Resource resource, std::string_view name) {
@@ -53,6 +55,8 @@ std::string_view Cut(std::string_view name, size_t size) { return name.substr(0,
 }  // namespace
 
 std::span<const ResourceDef> Resources() { return kResources; }
+
+const ResourceDef& DefOf(Resource resource) { return kResources[static_cast<size_t>(resource)]; }
 
 const char* PredictionOutcomeName(PredictionOutcome outcome) {
   switch (outcome) {
@@ -70,6 +74,14 @@ const char* PredictionOutcomeName(PredictionOutcome outcome) {
       break;
   }
   return "withdrawn";
+}
+
+std::optional<PredictionOutcome> PredictionOutcomeFromName(std::string_view name) {
+  using enum PredictionOutcome;
+  for (const PredictionOutcome outcome : {kOpen, kHit, kEarly, kLate, kMiss, kWithdrawn}) {
+    if (name == PredictionOutcomeName(outcome)) return outcome;
+  }
+  return std::nullopt;
 }
 
 Forecaster::Forecaster(const ForecasterOptions& options)
@@ -139,6 +151,7 @@ void Forecaster::Free(Subject* subject) {
 // As new, without a copy of a whole series on the stack.
 void Forecaster::Clear(Subject* subject) {
   subject->agreeing = subject->doubtful = 0;
+  subject->restored = false;
   subject->latest = Exhaustion{};
   subject->open = Prediction{};
   for (Level& level : subject->levels) {
@@ -265,7 +278,10 @@ void Forecaster::Judge(Subject* subject, const Exhaustion& forecast, int64_t tim
   const bool confident = forecast.state == Exhaustion::State::kPredicted && forecast.eta_low_us &&
                          forecast.confidence >= options_.min_confidence && forecast.eta_us > time_us;
   if (subject->open.id != 0) {
-    subject->doubtful = forecast.state == Exhaustion::State::kPredicted ? 0 : subject->doubtful + 1;
+    // A series that is too short after a restart contradicts nothing.
+    const bool learning = subject->levels[0].count < options_.min_samples;
+    subject->doubtful =
+        forecast.state == Exhaustion::State::kPredicted || learning ? 0 : subject->doubtful + 1;
     if (subject->doubtful >= kDoubts && subject->value < subject->open.value) {
       Finish(subject, PredictionOutcome::kWithdrawn, time_us);
     }
@@ -311,6 +327,7 @@ void Forecaster::OpenPrediction(Subject* subject, int64_t time_us) {
 void Forecaster::Grade(Subject* subject, int64_t time_us) {
   const Prediction& open = subject->open;
   if (open.id == 0) return;
+  if (subject->restored) return GradeRestored(subject, time_us);
   const int64_t end = open.eta_high != 0 ? open.eta_high : open.horizon;
   if (std::fabs(subject->limit - open.limit) > kLimitMoved * std::fabs(open.limit)) {
     Finish(subject, PredictionOutcome::kWithdrawn, time_us);
@@ -322,6 +339,39 @@ void Forecaster::Grade(Subject* subject, int64_t time_us) {
   } else if (time_us - end > end - open.predicted_at) {
     Finish(subject, PredictionOutcome::kMiss, time_us);
   }
+}
+
+// The first look after a restart: nobody saw what happened meanwhile.
+void Forecaster::GradeRestored(Subject* subject, int64_t time_us) {
+  subject->restored = false;
+  const Prediction& open = subject->open;
+  const int64_t end = open.eta_high != 0 ? open.eta_high : open.horizon;
+  const bool moved = std::fabs(subject->limit - open.limit) > kLimitMoved * std::fabs(open.limit);
+  if (!moved && subject->value >= subject->limit && time_us < open.eta_low) {
+    Finish(subject, PredictionOutcome::kEarly, time_us);
+  } else if (moved || subject->value >= subject->limit || time_us > end) {
+    Finish(subject, PredictionOutcome::kWithdrawn, time_us);
+  }
+}
+
+bool Forecaster::Restore(const Prediction& prediction) {
+  if (prediction.resource >= Resource::kCount || prediction.outcome > PredictionOutcome::kWithdrawn) return false;
+  next_id_ = std::max(next_id_, prediction.id + 1);
+  Counts& counts = grades_[static_cast<size_t>(prediction.resource)];
+  if (prediction.outcome != PredictionOutcome::kOpen) {
+    ++counts[static_cast<size_t>(prediction.outcome)];
+    return true;
+  }
+  const std::string_view name = prediction.subject.data();
+  if (prediction.id == 0 || Find(prediction.resource, name) != nullptr) return false;
+  Subject* subject =
+      FindOrAdd({prediction.resource, name, prediction.value, prediction.limit}, prediction.predicted_at);
+  if (subject == nullptr) return false;
+  subject->value = prediction.value;
+  subject->open = prediction;
+  subject->restored = true;
+  ++counts[static_cast<size_t>(PredictionOutcome::kOpen)];
+  return true;
 }
 
 void Forecaster::Finish(Subject* subject, PredictionOutcome outcome, int64_t time_us) {
@@ -336,31 +386,48 @@ void Forecaster::Finish(Subject* subject, PredictionOutcome outcome, int64_t tim
   open = Prediction{};
 }
 
-double Forecaster::HitRate(Resource resource, double otherwise) const {
+uint32_t Forecaster::Graded(Resource resource) const {
   const Counts& counts = Grades(resource);
   uint32_t graded = 0;
   for (size_t i = static_cast<size_t>(PredictionOutcome::kHit);
        i <= static_cast<size_t>(PredictionOutcome::kMiss); ++i) {
     graded += counts[i];
   }
+  return graded;
+}
+
+double Forecaster::HitRate(Resource resource, double otherwise) const {
+  const uint32_t graded = Graded(resource);
   if (graded == 0) return otherwise;
-  return static_cast<double>(counts[static_cast<size_t>(PredictionOutcome::kHit)]) /
+  return static_cast<double>(Grades(resource)[static_cast<size_t>(PredictionOutcome::kHit)]) /
          static_cast<double>(graded);
 }
 
 // ---- the tick ----
 
-std::span<const Prediction> Forecaster::Observe(int64_t time_us, std::span<const ResourceSample> samples) {
+std::span<const Prediction> Forecaster::Observe(int64_t time_us, std::span<const ResourceSample> samples,
+                                                std::span<const ResourceSample> gone) {
   events_.clear();
   if (time_us < 0 || time_us > kLatest) return {};
   if (started_ && time_us <= now_us_) {
     if (now_us_ - time_us < kBackwards) return {};
     Restart(time_us);
   }
+  if (!started_) {
+    // Restored subjects have an hour from now to be seen.
+    for (Subject& subject : subjects_) subject.seen_us = time_us;
+  }
   started_ = true;
   now_us_ = time_us;
   for (const ResourceSample& sample : samples) Learn(sample, time_us);
+  for (const ResourceSample& sample : gone) {
+    Subject* subject = Find(sample.resource, sample.subject);
+    if (subject == nullptr) continue;
+    Finish(subject, PredictionOutcome::kWithdrawn, time_us);
+    Free(subject);
+  }
   Forget(time_us);
+  if (forecast_us_ <= time_us && time_us - forecast_us_ < options_.forecast_gap_us) return events_;
   size_t done = 0;
   for (size_t i = 0; i < subjects_.size() && done < options_.forecasts_per_tick; ++i) {
     if (++turn_ >= subjects_.size()) turn_ = 0;
@@ -374,6 +441,7 @@ std::span<const Prediction> Forecaster::Observe(int64_t time_us, std::span<const
     // A subject that was not seen in this tick would be forecast from the past.
     if (subject.seen_us != time_us) continue;
     Forecast(&subject, time_us);
+    forecast_us_ = time_us;
     ++done;
   }
   return events_;
