@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include "engine.h"
 
@@ -212,7 +213,10 @@ bool Engine::Advance(Case* c) {
         return false;
       }
       // What has not happened is shown, and neither treated nor handed over.
-      if (IsPredicted(*c->match)) return false;
+      if (IsPredicted(*c->match)) {
+        if (std::exchange(c->weighed_key, "predicted") != "predicted") Explain(c);
+        return false;
+      }
       Consider(c);
       break;
     case IncidentState::kEscalated:

@@ -14,6 +14,7 @@ constexpr int64_t kBackwards = 60 * kSecond;
 constexpr int64_t kGone = 3600 * kSecond;  // unseen for so long: forgotten
 constexpr double kAgreement = 4;           // deviations between present and past
 constexpr double kLimitMoved = 0.01;
+constexpr double kLimitSways = 0.001;  // from tick to tick: free space is part of some limits
 constexpr double kMovingMargin = 4;  // of what a glance at a series overlooks
 constexpr int kDoubts = 3;
 constexpr int64_t kLatest = int64_t{1} << 61;  // us; the calendar ends before
@@ -206,7 +207,7 @@ void Forecaster::Learn(const ResourceSample& sample, int64_t time_us) {
   subject->value = sample.value;
   const double moved = std::fabs(sample.limit - subject->limit);
   subject->limit = sample.limit;
-  if (moved > 0) subject->agreeing = 0;
+  if (moved > kLimitSways * std::fabs(sample.limit)) subject->agreeing = 0;
   for (size_t i = 0; i < kLevels; ++i) Push(&subject->levels[i], kWidth[i], time_us, sample.value);
   Grade(subject, time_us);
 }
