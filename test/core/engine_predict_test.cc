@@ -73,10 +73,10 @@ TEST_F(EnginePredictTest, AFillingDiskIsARowAndGraded) {
 }
 
 TEST_F(EnginePredictTest, NothingFromFewSamples) {
-  shell_.settings.min_baseline_samples = 120;
-  Fill(110, 0.002);
-  EXPECT_TRUE(Predictions().empty());
-  Fill(30, 0.002);
+  shell_.settings.min_baseline_samples = 60;
+  Fill(100, 0.002);
+  EXPECT_TRUE(Predictions().empty()) << "with 30 there is one by now";
+  Fill(50, 0.002);
   EXPECT_EQ(Predictions().size(), 1u);
 }
 
@@ -256,7 +256,7 @@ TEST_F(EnginePredictTest, TooFarAwayOrTooUncertainOpensNothing) {
   Fill(100, 0.002);
   EXPECT_EQ(Predictions().size(), 1u);
   EXPECT_TRUE(shell_.Rows(HC_T_INCIDENTS).empty());
-  Fill(90, 0.002);  // 60 s are left
+  Fill(110, 0.002);  // less than 60 s are left
   EXPECT_EQ(shell_.Rows(HC_T_INCIDENTS).size(), 1u);
 }
 

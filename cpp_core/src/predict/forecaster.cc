@@ -13,6 +13,10 @@ constexpr std::array<int64_t, 4> kWidth = {kSecond, 15 * kSecond, 240 * kSecond,
 constexpr int64_t kBackwards = 60 * kSecond;
 constexpr int64_t kGone = 3600 * kSecond;  // unseen for so long: forgotten
 constexpr double kAgreement = 4;           // deviations between present and past
+constexpr double kSlopeAgreement = 1;      // widths of an 80 % interval, 2.6 deviations
+constexpr double kSameSlope = 0.05;        // what no model is right about
+constexpr double kPeak = 2;                // deviations a peak of the noise reaches
+constexpr double kLeastWidth = 0.02;       // of the time to the limit, on either side
 constexpr double kLimitMoved = 0.01;
 constexpr double kLimitSways = 0.001;  // from tick to tick: free space is part of some limits
 constexpr double kMovingMargin = 4;  // of what a glance at a series overlooks
@@ -246,31 +250,42 @@ void Forecaster::Forecast(Subject* subject, int64_t time_us) {
   options.min_samples = options_.min_samples;
   options.rate = options_.exhaustion.rate;
   Exhaustion forecast;
-  bool any = false;
-  double present = 0;
-  double noise = 0;
-  for (const Level& level : subject->levels) {
-    const size_t n = Unroll(level);
-    const Trend trend = fitter_.Fit({window_.data(), n}, options);
-    if (trend.state != Trend::State::kValid) continue;
-    if (!any) {
-      present = trend.level;
-      noise = trend.noise;
-    } else {
-      double mean = 0;
-      double variance = noise * noise + trend.noise * trend.noise;
-      for (size_t i = 0; i < trend.n_models; ++i) {
-        const Trend::Point point = trend.At(trend.models[i], time_us);
-        mean += trend.models[i].weight * point.mean;
-        variance += trend.models[i].weight * point.deviation * point.deviation;
-      }
-      // What the longer history does not explain began within it.
-      if (std::fabs(mean - present) > kAgreement * std::sqrt(variance)) break;
+  subject->noise = 0;
+  Trend present;
+  const auto believe = [&](std::span<const TimedValue> window) {
+    const Trend trend = fitter_.Fit(window, options);
+    if (trend.state != Trend::State::kValid) return;
+    if (present.state != Trend::State::kValid) {
+      present = trend;
+    } else if (!Explains(trend, present, time_us)) {
+      return;
     }
-    any = true;
     forecast = TimeToLimit(trend, subject->limit, options_.exhaustion);
-  }
+    subject->noise = trend.noise;
+  };
+  // The newest part first: what the longer history does not explain began within it.
+  const size_t n = Unroll(subject->levels[0]);
+  const size_t newest = std::max(options_.min_samples, n / 3);
+  if (newest * 4 <= n * 3) believe({window_.data() + (n - newest), newest});
+  for (const Level& level : subject->levels) believe({window_.data(), Unroll(level)});
   Judge(subject, forecast, time_us);
+}
+
+// Does a longer history see the present as the newest part of it does, where it
+// stands and where it is going?
+bool Forecaster::Explains(const Trend& trend, const Trend& present, int64_t time_us) {
+  double mean = 0;
+  double variance = present.noise * present.noise + trend.noise * trend.noise;
+  for (size_t i = 0; i < trend.n_models; ++i) {
+    const Trend::Point point = trend.At(trend.models[i], time_us);
+    mean += trend.models[i].weight * point.mean;
+    variance += trend.models[i].weight * point.deviation * point.deviation;
+  }
+  if (std::fabs(mean - present.level) > kAgreement * std::sqrt(variance)) return false;
+  if (trend.cyclic) return true;  // where it is going now is the cycle's affair
+  const double widths = std::hypot(trend.slope_high - trend.slope_low, present.slope_high - present.slope_low);
+  const double slack = kSameSlope * std::fabs(present.slope);
+  return std::fabs(trend.slope - present.slope) <= kSlopeAgreement * widths + slack;
 }
 
 void Forecaster::Judge(Subject* subject, const Exhaustion& forecast, int64_t time_us) {
@@ -288,16 +303,31 @@ void Forecaster::Judge(Subject* subject, const Exhaustion& forecast, int64_t tim
     }
     return;
   }
+  const int64_t slack = LeastWidth(forecast.eta_us, time_us);
   const bool agrees =
-      subject->agreeing == 0 || (forecast.eta_us >= before.eta_low_us.value_or(0) &&
-                                 (!before.eta_high_us || forecast.eta_us <= *before.eta_high_us));
+      subject->agreeing == 0 ||
+      (forecast.eta_us >= before.eta_low_us.value_or(0) - slack &&
+       (!before.eta_high_us || forecast.eta_us <= *before.eta_high_us + slack) &&
+       std::llabs(forecast.eta_us - subject->first_eta_us) <=
+           std::max(2 * slack, (before.eta_high_us.value_or(forecast.eta_us) - *before.eta_low_us)));
   if (!confident) {
     subject->agreeing = 0;
-  } else if (!agrees) {
-    subject->agreeing = 1;
-  } else if (++subject->agreeing >= options_.confirmations) {
-    OpenPrediction(subject, time_us);
+    return;
   }
+  if (!agrees) subject->agreeing = 0;
+  if (++subject->agreeing == 1) {
+    subject->first_us = time_us;
+    subject->first_eta_us = forecast.eta_us;
+  }
+  // A bend passes through the newest part of the history while they agree.
+  const int64_t span = static_cast<int64_t>(options_.min_samples) * std::max(tick_us_, kWidth[0]);
+  if (subject->agreeing >= options_.confirmations && time_us - subject->first_us >= span)
+    OpenPrediction(subject, time_us);
+}
+
+// However well a line fits: it is looked at now and then, and no trend is a law.
+int64_t Forecaster::LeastWidth(int64_t eta_us, int64_t time_us) const {
+  return static_cast<int64_t>(kLeastWidth * static_cast<double>(eta_us - time_us)) + 2 * tick_us_;
 }
 
 void Forecaster::OpenPrediction(Subject* subject, int64_t time_us) {
@@ -310,8 +340,13 @@ void Forecaster::OpenPrediction(Subject* subject, int64_t time_us) {
   open.subject = subject->name;
   open.predicted_at = time_us;
   open.eta = forecast.eta_us;
-  open.eta_low = forecast.eta_low_us.value_or(forecast.eta_us);
-  open.eta_high = forecast.eta_high_us.value_or(0);
+  const int64_t least = LeastWidth(forecast.eta_us, time_us);
+  open.eta_low = std::min(forecast.eta_low_us.value_or(forecast.eta_us), forecast.eta_us - least);
+  // The interval is that of the signal; a peak of the noise is there earlier.
+  if (forecast.slope > 0)
+    open.eta_low -= static_cast<int64_t>(std::min(kPeak * subject->noise / forecast.slope, 1e9) * 1e6);
+  open.eta_low = std::max(open.eta_low, time_us);
+  if (forecast.eta_high_us) open.eta_high = std::max(*forecast.eta_high_us, forecast.eta_us + least);
   open.horizon = forecast.horizon_us;
   open.confidence = forecast.confidence;
   open.value = subject->value;
@@ -414,6 +449,7 @@ std::span<const Prediction> Forecaster::Observe(int64_t time_us, std::span<const
     if (now_us_ - time_us < kBackwards) return {};
     Restart(time_us);
   }
+  tick_us_ = started_ ? time_us - now_us_ : 0;
   if (!started_) {
     // Restored subjects have an hour from now to be seen.
     for (Subject& subject : subjects_) subject.seen_us = time_us;

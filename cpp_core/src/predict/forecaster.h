@@ -97,11 +97,14 @@ struct ForecasterOptions {
 //
 // Each tick adds one value per subject and forecasts at most forecasts_per_tick
 // subjects, in turn; those that plainly do not move towards their limit are
-// passed over. A forecast fits every resolution. The longest whose trend agrees
-// with the present (four deviations) is believed, so that a nightly batch known
-// from the last days is no alarm and a runaway that began minutes ago is one.
+// passed over. A forecast fits the newest third of the finest series, then every
+// resolution. The longest whose trend agrees with the present (four deviations
+// of the value, about three of the slope) is believed, so that a nightly batch
+// known from the last days is no alarm and a runaway that began minutes ago is
+// one, at the pace it has now.
 // A prediction opens when `confirmations` forecasts of a subject in a row are
-// confident and agree, one at a time per subject. It keeps the interval it was
+// confident and agree, over the time of min_samples values, so that a bend in
+// the series has left its newest part; one at a time per subject. It keeps the interval it was
 // opened with and is graded on that: by the first value at the limit, or as a
 // miss when twice the time to eta_high (or to the horizon) has passed. It is
 // withdrawn, not graded, when the limit moves by more than 1 %, the value falls
@@ -187,6 +190,9 @@ class Forecaster {
     double value = 0;
     double limit = 0;
     int agreeing = 0;  // confident forecasts in a row
+    int64_t first_us = 0;      // the first of them, when
+    int64_t first_eta_us = 0;  // and what it said
+    double noise = 0;          // about the trend that is believed
     int doubtful = 0;  // forecasts in a row without a result, while open
     bool restored = false;  // not seen since a restart
     Exhaustion latest;
@@ -207,7 +213,9 @@ class Forecaster {
   bool Moving(const Subject& subject) const;
   static bool Moving(const Level& level, double limit, double horizon_spans);
   void Forecast(Subject* subject, int64_t time_us);
+  static bool Explains(const Trend& trend, const Trend& present, int64_t time_us);
   void Judge(Subject* subject, const Exhaustion& forecast, int64_t time_us);
+  int64_t LeastWidth(int64_t eta_us, int64_t time_us) const;
   void OpenPrediction(Subject* subject, int64_t time_us);
   void Grade(Subject* subject, int64_t time_us);
   void GradeRestored(Subject* subject, int64_t time_us);
@@ -226,6 +234,7 @@ class Forecaster {
   uint64_t next_id_ = 1;
   uint64_t refused_ = 0;
   int64_t now_us_ = 0;
+  int64_t tick_us_ = 0;      // between the last two ticks
   int64_t forecast_us_ = 0;  // of the latest tick with a forecast
   bool started_ = false;
 };
