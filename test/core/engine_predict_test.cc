@@ -297,13 +297,13 @@ TEST_F(EnginePredictTest, ASequenceRunsOut) {
 
 TEST_F(EnginePredictTest, NearlyFullConnectionsAreForeseenUnderTheirOwnFingerprint) {
   shell_.settings.predictive = 1;
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 75; ++i) {
     world().AddSession(1000 + i, HC_STATE_ACTIVE, 1);
     shell_.Step();
   }
   ASSERT_EQ(Predictions().size(), 1u);
   EXPECT_EQ(Incident()["fingerprint"], "connections/connection_exhaustion/server");
-  for (int i = 60; i < 95; ++i) {
+  for (int i = 75; i < 95; ++i) {
     world().AddSession(1000 + i, HC_STATE_ACTIVE, 1);
     shell_.Step();
   }

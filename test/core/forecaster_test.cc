@@ -229,7 +229,7 @@ TEST_F(ForecasterTest, ADailyRiseIsNoAlarmOnceKnown) {
   EXPECT_TRUE(events_.empty());
   const double last = 50;
   int from = tick_;
-  Run(80, 120, [&](double i) { return last + 0.85 * (i - from) + 0.1 * random.Normal(); });
+  Run(110, 120, [&](double i) { return last + 0.62 * (i - from) + 0.1 * random.Normal(); });
   EXPECT_FALSE(events_.empty());
 }
 
