@@ -47,7 +47,7 @@ pg_heal.policy = aggressive
 pg_heal.monitoring_interval = 500ms
 pg_heal.inspect_interval = 1s
 pg_heal.calm_period = 0
-pg_heal.min_baseline_samples = 15
+pg_heal.min_baseline_samples = 20
 pg_heal.predictive = on
 log_min_messages = info
 CONF
@@ -60,7 +60,7 @@ settle($node, $n_settled);
 is($node->safe_psql('postgres', $foreseen), '0', 'a steady server gets no prediction');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM heal_incidents'), '0', 'and no incident');
 
-# From here on the disk fills by 2 MB and the sequence by 0.5 % a second.
+# From here on the disk fills by 2 MB and the sequence by 0.4 % a second.
 threshold($node, 'sequence_exhaustion', used => 0.95);
 $node->safe_psql('postgres', 'CREATE SEQUENCE "Or""der" AS integer');
 my $ballast = $node->basedir . '/ballast';
@@ -85,7 +85,7 @@ sub go_on
 		$full_at ||= time();
 		return 0;
 	}
-	$session->query(sprintf(q(SELECT setval('"Or""der"', %d)), 2147483647 * (0.52 + 0.005 * $elapsed))) if $with_sequence && $elapsed < 90;
+	$session->query(sprintf(q(SELECT setval('"Or""der"', %d)), 2147483647 * (0.52 + 0.004 * $elapsed))) if $with_sequence && $elapsed < 90;
 	usleep(100_000);
 	return 1;
 }

@@ -157,6 +157,7 @@ void Forecaster::Free(Subject* subject) {
 void Forecaster::Clear(Subject* subject) {
   subject->agreeing = subject->doubtful = 0;
   subject->restored = false;
+  subject->forecast_us = 0;
   subject->latest = Exhaustion{};
   subject->open = Prediction{};
   for (Level& level : subject->levels) {
@@ -385,7 +386,7 @@ void Forecaster::GradeRestored(Subject* subject, int64_t time_us) {
   const bool moved = std::fabs(subject->limit - open.limit) > kLimitMoved * std::fabs(open.limit);
   if (!moved && subject->value >= subject->limit && time_us < open.eta_low) {
     Finish(subject, PredictionOutcome::kEarly, time_us);
-  } else if (moved || subject->value >= subject->limit || time_us > end) {
+  } else if (moved || subject->value >= subject->limit || time_us - end > end - open.predicted_at) {
     Finish(subject, PredictionOutcome::kWithdrawn, time_us);
   }
 }
@@ -475,8 +476,9 @@ std::span<const Prediction> Forecaster::Observe(int64_t time_us, std::span<const
       subject.latest = Exhaustion{};
       continue;
     }
-    // A subject that was not seen in this tick would be forecast from the past.
-    if (subject.seen_us != time_us) continue;
+    // Nothing new would be said. One that is seen now and then has its turn later.
+    if (subject.seen_us <= subject.forecast_us) continue;
+    subject.forecast_us = time_us;
     Forecast(&subject, time_us);
     forecast_us_ = time_us;
     ++done;

@@ -187,6 +187,7 @@ class Forecaster {
     Resource resource = Resource::kDisk;
     std::array<char, 128> name{};
     int64_t seen_us = 0;
+    int64_t forecast_us = 0;
     double value = 0;
     double limit = 0;
     int agreeing = 0;  // confident forecasts in a row
