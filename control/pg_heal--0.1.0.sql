@@ -143,6 +143,26 @@ CREATE TABLE heal.audit (
     hash text
 );
 
+CREATE TABLE heal.predictions (
+    prediction_id bigint PRIMARY KEY,
+    failure_type text NOT NULL,
+    component text NOT NULL,
+    subject text NOT NULL,
+    predicted_at timestamptz NOT NULL,
+    eta timestamptz NOT NULL,
+    eta_low timestamptz NOT NULL,
+    eta_high timestamptz,         -- NULL: perhaps never
+    confidence double precision NOT NULL,
+    outcome text NOT NULL,        -- open, hit, early, late, miss, withdrawn
+    graded_at timestamptz,
+    resource text NOT NULL,
+    value double precision NOT NULL,
+    limit_value double precision NOT NULL,
+    slope double precision NOT NULL,
+    unit text NOT NULL,
+    horizon timestamptz NOT NULL
+);
+
 CREATE TABLE heal.causal_nodes (
     node text PRIMARY KEY,
     kind text NOT NULL CHECK (kind IN ('root_cause', 'mechanism', 'symptom')),
@@ -454,6 +474,11 @@ CREATE VIEW @extschema@.heal_anomalies AS
     SELECT anomaly_id, observed_at, category, metric, component, value, score, method, shape,
            confidence, incident_id
     FROM heal.anomalies;
+
+CREATE VIEW @extschema@.heal_predictions AS
+    SELECT prediction_id, failure_type, component, subject, predicted_at, eta, eta_low, eta_high, confidence,
+           outcome, graded_at, resource, value, limit_value, slope, unit, horizon
+    FROM heal.predictions;
 
 CREATE VIEW @extschema@.heal_incidents AS
     SELECT incident_id, component, failure_type, category, severity, subject, state, opened_at,
@@ -1017,6 +1042,7 @@ GRANT EXECUTE ON FUNCTION heal.user_metric_state(), @extschema@.heal_export_metr
 GRANT SELECT ON @extschema@.heal_user_metrics TO pg_monitor;
 GRANT SELECT ON
     @extschema@.heal_status, @extschema@.heal_metrics, @extschema@.heal_overhead, @extschema@.heal_anomalies,
+    @extschema@.heal_predictions,
     @extschema@.heal_incidents, @extschema@.heal_history, @extschema@.heal_snapshots,
     @extschema@.heal_causal_nodes, @extschema@.heal_causal_edges, @extschema@.heal_audit,
     @extschema@.heal_thresholds, @extschema@.heal_policies, @extschema@.heal_detectors TO pg_monitor;
@@ -1055,6 +1081,7 @@ COMMENT ON TABLE heal.recommendations IS 'What pg_heal would do about an open in
 COMMENT ON TABLE heal.snapshots IS 'Before-images taken ahead of a change, by pg_heal or by hand';
 COMMENT ON TABLE heal.snapshot_items IS 'One setting, storage option or index of a snapshot';
 COMMENT ON TABLE heal.anomalies IS 'Metrics that left their baseline; not dumped';
+COMMENT ON TABLE heal.predictions IS 'Failures foreseen, with how each prediction turned out; about this server, not dumped';
 COMMENT ON TABLE heal.audit IS 'Append-only, hash-chained record of every act of pg_heal and of its operators';
 COMMENT ON TABLE heal.causal_nodes IS 'Nodes of the causal graph: root causes, mechanisms, symptoms';
 COMMENT ON TABLE heal.causal_edges IS 'Edges of the causal graph, from cause to effect';
@@ -1071,6 +1098,7 @@ COMMENT ON VIEW @extschema@.heal_metrics IS 'Every metric with its newest value 
 COMMENT ON VIEW @extschema@.heal_user_metrics IS 'Metrics that users defined and how reading them goes; add one with heal_add_metric()';
 COMMENT ON VIEW @extschema@.heal_overhead IS 'What pg_heal itself costs, part by part';
 COMMENT ON VIEW @extschema@.heal_anomalies IS 'Metrics that left their baseline';
+COMMENT ON VIEW @extschema@.heal_predictions IS 'What is going to run out and when, and how earlier predictions turned out';
 COMMENT ON VIEW @extschema@.heal_incidents IS 'Failures, open and past';
 COMMENT ON VIEW @extschema@.heal_history IS 'Recovery attempts';
 COMMENT ON VIEW @extschema@.heal_snapshots IS 'Snapshots that heal_rollback() can return to';
@@ -1224,6 +1252,22 @@ BEGIN
             ('*', 'score', 'Score of the detector'),
             ('*', 'method', 'Detector: zscore or iqr'),
             ('*', 'shape', 'spike, level_shift, drift or void'),
+            ('*', 'prediction_id', 'Prediction'),
+            ('*', 'predicted_at', 'When it was predicted'),
+            ('*', 'eta', 'When the limit is most probably reached (median)'),
+            ('*', 'eta_low', 'Start of the interval in which it is reached with probability 80 %'),
+            ('*', 'eta_high', 'End of that interval; NULL: perhaps it is not reached within the horizon'),
+            ('predictions', 'confidence', 'Probability that the limit is reached within the horizon, 0 to 1'),
+            ('heal_predictions', 'confidence', 'Probability that the limit is reached within the horizon, 0 to 1'),
+            ('predictions', 'outcome', 'open; hit, early, late: reached within, before, after the interval; miss: not reached in twice the time; withdrawn: the limit moved, space was made, the subject went, or nobody was looking'),
+            ('heal_predictions', 'outcome', 'open; hit, early, late: reached within, before, after the interval; miss: not reached in twice the time; withdrawn: the limit moved, space was made, the subject went, or nobody was looking'),
+            ('*', 'graded_at', 'When the outcome was known; NULL while open'),
+            ('*', 'resource', 'disk, wal_disk, connections, xid_age, mxid_age, mxid_members, sequence, slot_wal or temp_space'),
+            ('predictions', 'value', 'What was used when it was predicted'),
+            ('heal_predictions', 'value', 'What was used when it was predicted'),
+            ('*', 'limit_value', 'What can be used'),
+            ('*', 'slope', 'Growth per second when it was predicted'),
+            ('*', 'horizon', 'How far the trend was followed'),
             ('*', 'audit_id', 'Place in the chain'),
             ('*', 'actor', 'Role that acted, or pg_heal'),
             ('*', 'hash', 'SHA-256 over this row and the hash before it'),

@@ -16,6 +16,7 @@
 #include "pg_heal.h"
 
 #include <math.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "access/genam.h"
@@ -31,6 +32,7 @@
 #include "postmaster/autovacuum.h"
 #include "postmaster/bgwriter.h"
 #include "postmaster/postmaster.h"
+#include "storage/fd.h"
 #include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
@@ -268,6 +270,111 @@ collect_ages(double *metrics)
 	metrics[HC_M_MXID_AGE] = n_databases > 0 ? mxid_age : NAN;
 }
 
+/* As df has it: what root keeps for itself is neither used nor free. */
+static int64
+used_bytes(const struct statvfs *fs)
+{
+	return (int64) (fs->f_blocks - fs->f_bfree) * fs->f_frsize;
+}
+
+/* Temporary files looked at; their directory may be large when it matters. */
+#define MAX_COUNTED_FILES	1024
+
+/* Members are kept in files of this many; the oldest files are removed. */
+#define MEMBERS_PER_FILE	INT64CONST(52352)
+#define MEMBERS_INTERVAL_US	(60 * USECS_PER_SEC)
+
+/* Fits 2^32 members, of which a file more or less does not matter. */
+#define MAX_MEMBER_FILES	90000
+
+/* Are these files old enough to be counted again? A clock set back says yes. */
+static bool
+is_due(TimestampTz *counted_at, int64 interval)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (*counted_at != 0 && now >= *counted_at && now - *counted_at < interval)
+		return false;
+	*counted_at = now;
+	return true;
+}
+
+static int64
+multixact_members(void)
+{
+	static TimestampTz counted_at = 0;
+	static int64 members = 0;
+	DIR		   *dir;
+	struct dirent *entry;
+	int64		files = 0;
+
+	if (!is_due(&counted_at, MEMBERS_INTERVAL_US))
+		return members;
+	members = 0;
+	dir = AllocateDir("pg_multixact/members");
+	while (files < MAX_MEMBER_FILES && (entry = ReadDirExtended(dir, "pg_multixact/members", DEBUG1)) != NULL)
+		if (entry->d_name[0] != '.')
+			files++;
+	if (dir != NULL)
+		FreeDir(dir);
+	/* One file is there always, and nearly empty. */
+	if (files > 0)
+		members = Max((files - 1) * MEMBERS_PER_FILE, 1);
+	return members;
+}
+
+/*
+ * Bytes of the files of a directory and those below it, of at most *left files;
+ * files may go away meanwhile. -1 when it cannot be read.
+ */
+static int64
+directory_bytes(const char *path, int depth, int *left)
+{
+	DIR		   *dir = opendir(path);
+	struct dirent *entry;
+	int64		bytes = 0;
+
+	if (dir == NULL)
+		return errno == ENOENT ? 0 : -1;
+	while (*left > 0 && (entry = readdir(dir)) != NULL)
+	{
+		char		file[MAXPGPATH];
+		struct stat st;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		(*left)--;
+		snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
+		if (lstat(file, &st) != 0)
+			continue;
+		if (S_ISREG(st.st_mode))
+			bytes += st.st_size;
+		else if (S_ISDIR(st.st_mode) && depth > 0)
+			bytes += Max(directory_bytes(file, depth - 1, left), 0);
+	}
+	closedir(dir);
+	return bytes;
+}
+
+/* Of the default tablespace, which shares its file system with the data. */
+static int64
+temporary_bytes(void)
+{
+	int			left = MAX_COUNTED_FILES;
+
+	return directory_bytes("base/" PG_TEMP_FILES_DIR, 1, &left);
+}
+
+/* Its own file system, or that of the data directory? */
+static bool
+wal_has_own_disk(void)
+{
+	struct stat data;
+	struct stat wal;
+
+	return stat(".", &data) == 0 && stat(XLOGDIR, &wal) == 0 && data.st_dev != wal.st_dev;
+}
+
 /* Both directories by their path from the data directory, where we are. */
 static void
 collect_disk(hc_server *server, double *metrics)
@@ -278,9 +385,10 @@ collect_disk(hc_server *server, double *metrics)
 	metrics[HC_M_DISK_FREE] = metrics[HC_M_DISK_USED] = metrics[HC_M_WAL_DISK_FREE] = NAN;
 	if (statvfs(".", &data) == 0)
 	{
-		/* As df has it: what root keeps for itself is neither used nor free. */
 		double		used = (double) data.f_blocks - data.f_bfree;
 
+		server->disk_used_bytes = used_bytes(&data);
+		server->disk_limit_bytes = server->disk_used_bytes + (int64) data.f_bavail * data.f_frsize;
 		metrics[HC_M_DISK_FREE] = (double) data.f_bavail * data.f_frsize;
 		if (used + data.f_bavail > 0)
 			metrics[HC_M_DISK_USED] = used / (used + data.f_bavail);
@@ -292,6 +400,11 @@ collect_disk(hc_server *server, double *metrics)
 		server->wal_disk_free_bytes = (int64) wal.f_bavail * wal.f_frsize;
 		server->wal_disk_total_bytes = (int64) wal.f_blocks * wal.f_frsize;
 		metrics[HC_M_WAL_DISK_FREE] = (double) server->wal_disk_free_bytes;
+		if (wal_has_own_disk())
+		{
+			server->wal_disk_used_bytes = used_bytes(&wal);
+			server->wal_disk_limit_bytes = server->wal_disk_used_bytes + server->wal_disk_free_bytes;
+		}
 	}
 }
 
@@ -405,6 +518,13 @@ collect_server(hc_observation *obs, hc_server *server, double *metrics)
 	server->min_wal_size_mb = min_wal_size_mb;
 	server->checkpoint_timeout_s = CheckPointTimeout;
 	server->max_wal_size_file = max_wal_size_is_fixed() ? 1 : 0;
+	server->max_slot_wal_keep_bytes = (int64) max_slot_wal_keep_size_mb * 1024 * 1024;
+	server->freeze_max_age = autovacuum_freeze_max_age;
+	server->multixact_freeze_max_age = autovacuum_multixact_freeze_max_age;
+	server->multixact_members = multixact_members();
+	server->temp_bytes = temporary_bytes();
+	server->disk_used_bytes = server->disk_limit_bytes = 0;
+	server->wal_disk_used_bytes = server->wal_disk_limit_bytes = 0;
 	collect_disk(server, metrics);
 
 	pgstat_clear_snapshot();

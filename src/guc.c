@@ -55,6 +55,7 @@ static int	heal_window_size;
 static double heal_iqr_multiplier;
 static double heal_min_confidence;
 static bool heal_auto_baseline;
+static bool heal_predictive;
 static int	heal_min_baseline_samples;
 static double heal_inference_min_confidence;
 static int	heal_inference_max_path_depth;
@@ -163,6 +164,8 @@ static const BoolSetting bool_settings[] = {
 	"Compares the state after a roll-back with the snapshot."},
 	{"pg_heal.history_enabled", &heal_history_enabled, true,
 	"Keeps recovery attempts in the history."},
+	{"pg_heal.predictive", &heal_predictive, false,
+	"Opens an incident when a failure is predicted with confidence."},
 };
 
 static const EnumSetting enum_settings[] = {
@@ -506,6 +509,7 @@ guc_fill_settings(hc_settings *settings)
 	settings->retry_delay_ms = heal_retry_delay;
 	settings->recovery_timeout_ms = heal_recovery_timeout;
 	settings->concurrent_recoveries = heal_concurrent_recoveries;
+	settings->predictive = heal_predictive;
 }
 
 const char *

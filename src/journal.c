@@ -20,7 +20,7 @@
  * records fill half of the ring, the newest image of every row is written anew
  * as one batch marked REBASE, and all before it is dead. Rows that are only ever
  * added have no older images to leave out; when nothing else helps, the oldest
- * anomalies go, then the oldest transitions, and the log says so.
+ * anomalies go, then predictions, then transitions, and the log says so.
  *
  * Integers are in the byte order of the machine: the file never leaves it.
  *
@@ -874,11 +874,12 @@ make_room(uint64 needed)
 	if (bytes > allowed)
 	{
 		bytes = drop_oldest(HC_T_ANOMALIES, bytes, allowed);
+		bytes = drop_oldest(HC_T_PREDICTIONS, bytes, allowed);
 		bytes = drop_oldest(HC_T_TRANSITIONS, bytes, allowed);
 		if (!drop_said)
 			ereport(WARNING,
 					(errcode(ERRCODE_DISK_FULL),
-					 errmsg("file \"%s\" is full, and the oldest anomalies and transitions in it are left out", JOURNAL_FILE),
+					 errmsg("file \"%s\" is full, and the oldest anomalies, predictions and transitions in it are left out", JOURNAL_FILE),
 					 errdetail("So far " UINT64_FORMAT " have not reached the tables of pg_heal.", dropped),
 					 errhint("Find out why the tables in schema heal cannot be written; see the server log.")));
 		drop_said = true;

@@ -69,6 +69,7 @@ static StoreTable tables[HC_T_COUNT] = {
 	[HC_T_SNAPSHOT_ITEMS] = {"snapshot_items", "item_id", false},
 	[HC_T_ANOMALIES] = {"anomalies", "anomaly_id", true},
 	[HC_T_AUDIT] = {"audit", "audit_id", true},
+	[HC_T_PREDICTIONS] = {"predictions", "prediction_id", false},
 };
 
 /*
@@ -84,6 +85,8 @@ static const char *const load_conditions[HC_T_COUNT] = {
 	[HC_T_SNAPSHOT_ITEMS] = "t.snapshot_id IN (SELECT s.snapshot_id FROM heal.snapshots s WHERE s.state = 'active' OR s.rollback_status = 'in_progress')",
 	[HC_T_ANOMALIES] = "false",
 	[HC_T_AUDIT] = "false",
+	/* The graded ones tell how far further ones are to be believed. */
+	[HC_T_PREDICTIONS] = "t.outcome = 'open' OR t.prediction_id > (SELECT max(p.prediction_id) - 200 FROM heal.predictions p)",
 };
 
 /*---- State: of this process, for the extension as it is now ----*/
@@ -912,6 +915,11 @@ trim_all(void)
 		 " DELETE FROM heal.anomalies WHERE anomaly_id IN ("
 		 " SELECT a.anomaly_id FROM heal.anomalies a, m WHERE a.anomaly_id < m.id"
 		 " AND (a.observed_at < clock_timestamp() - make_interval(secs => $1) OR a.anomaly_id <= m.id - $2)"
+		 " ORDER BY 1 LIMIT $3)", heal_history_max_events);
+	trim("WITH m AS (SELECT max(prediction_id) AS id FROM heal.predictions)"
+		 " DELETE FROM heal.predictions WHERE prediction_id IN ("
+		 " SELECT p.prediction_id FROM heal.predictions p, m WHERE p.prediction_id < m.id AND p.outcome <> 'open'"
+		 " AND (p.graded_at < clock_timestamp() - make_interval(secs => $1) OR p.prediction_id <= m.id - $2)"
 		 " ORDER BY 1 LIMIT $3)", heal_history_max_events);
 	trim("WITH m AS (SELECT max(incident_id) AS id FROM heal.incidents), old AS ("
 		 " SELECT i.incident_id FROM heal.incidents i, m WHERE i.incident_id < m.id AND i.resolved_at IS NOT NULL"

@@ -26,6 +26,14 @@ hc_limits WithDefaults(hc_limits limits) {
   return limits;
 }
 
+// One forecast in three seconds bounds what it costs at any interval.
+ForecasterOptions ForecastOptions() {
+  ForecasterOptions options;
+  options.forecasts_per_tick = 1;
+  options.forecast_gap_us = 2'900'000;
+  return options;
+}
+
 // The scopes the matchers can see in a session.
 bool IsSessionScope(std::string_view scope) {
   return scope == "role" || scope == "application" || scope == "database";
@@ -33,7 +41,8 @@ bool IsSessionScope(std::string_view scope) {
 
 }  // namespace
 
-Engine::Engine(const hc_limits& limits, uint64_t seed) : limits_(WithDefaults(limits)), seed_(seed) {}
+Engine::Engine(const hc_limits& limits, uint64_t seed)
+    : limits_(WithDefaults(limits)), seed_(seed), forecaster_(ForecastOptions()) {}
 
 Engine::~Engine() = default;
 
@@ -62,7 +71,9 @@ void Engine::Step(const hc_observation& observation, hc_decisions* out) {
   stepped_ = true;
   TakeOutcomes();
   ObserveMetrics();
+  Predict();
   matches_ = matchers_.Run(observation, thresholds_, exemptions_);
+  AddPredicted();
   for (Match& match : matches_) links_.AddEvidence(&match);
   UpdateCases();
   HandleRequests();

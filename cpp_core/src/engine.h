@@ -7,6 +7,7 @@
 //
 //   engine.cc            construction, the order of a step, configuration
 //   engine_restore.cc    coming back from rows after a restart or a crash
+//   engine_predict.cc    forecasts, and the incidents they open ahead of time
 //   engine_incidents.cc  opening, diagnosing, planning, closing
 //   engine_explain.cc    what heal_explain shows
 //   engine_attempts.cc   acting and verifying
@@ -46,6 +47,8 @@
 #include "model.h"
 #include "outbox.h"
 #include "plan/planner.h"
+#include "predict/forecaster.h"
+#include "predict/resources.h"
 #include "recover/book.h"
 #include "recover/gates.h"
 #include "recover/policies.h"
@@ -200,6 +203,14 @@ class Engine {
   void ResumeCase(Case* c);
   void ResumeAttempt(Case* c, Attempt* attempt);
 
+  // ---- engine_predict.cc ----
+  void ResumePredictions();
+  void Predict();
+  void AddPredicted();
+  bool Believed(const Prediction& prediction) const;
+  void AddForecast(Resource resource, Match* match) const;
+  Match PredictedMatch(const Prediction& prediction) const;
+
   // ---- engine_incidents.cc ----
   void UpdateCases();
   void Open(const Match& match);
@@ -293,6 +304,8 @@ class Engine {
   std::string config_fault_;
   DetectorGrades grades_;
   MetricBank bank_;
+  Forecaster forecaster_;
+  ResourceWatch watch_;
   FailureMatchers matchers_;
   Diagnoser diagnoser_;
   MetricLinks links_;

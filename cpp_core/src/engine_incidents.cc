@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include "engine.h"
 
@@ -36,6 +37,16 @@ bool IsInspected(std::string_view component) {
 bool IsUnknown(const Match& match) {
   const auto unknown = match.values.find("unknown");
   return unknown != match.values.end() && unknown->second != 0;
+}
+
+bool IsPredicted(const Match& match) { return match.values.contains("predicted"); }
+
+// What would help where there is no remedy, and how much time there is.
+std::string Advice(const Match& match) {
+  std::string text;
+  for (const char* name : {"forecast", "advice"})
+    if (const auto found = match.params.find(name); found != match.params.end()) text += "; " + found->second;
+  return text;
 }
 
 // What was there before pg_heal acted on it was not caused by that action.
@@ -150,6 +161,11 @@ void Engine::Look(Case* c) {
     if (!c->known) return;
     c->unseen = false;
     c->database_oid = c->match->database_oid;
+    Incident& row = RowOf(*c);
+    if (row.severity != c->match->severity) {
+      row.severity = c->match->severity;
+      book_.Changed(row);
+    }
     // A trouble that comes back between two looks was never away.
     if (NewLook(c)) {
       ++c->looks;
@@ -194,6 +210,11 @@ bool Engine::Advance(Case* c) {
     case IncidentState::kAwaitingApproval:
       if (!Weigh(c)) {
         if (c->gone > 0) Want(kSecondLookUs);
+        return false;
+      }
+      // What has not happened is shown, and neither treated nor handed over.
+      if (IsPredicted(*c->match)) {
+        if (std::exchange(c->weighed_key, "predicted") != "predicted") Explain(c);
         return false;
       }
       Consider(c);
@@ -374,6 +395,7 @@ void Engine::NothingToTry(Case* c) {
       break;
     }
   }
+  reason += Advice(*c->match);
   if (RowOf(*c).state == IncidentState::kDiagnosed && !c->candidates.empty())
     Move(c, IncidentState::kPlanned, reason);
   // Two looks for this decision too, and time for what may pass.

@@ -41,6 +41,7 @@ void Engine::LoadHistory() {
 void Engine::Resume() {
   if (!restored_) return;
   if (foreign_) ForgetForeign();
+  ResumePredictions();
   for (auto& [id, attempt] : book_.attempts()) {
     const Incident* incident = book_.FindIncident(attempt.incident_id);
     if (attempt.state == AttemptState::kFinished || (incident != nullptr && incident->open())) continue;

@@ -46,10 +46,16 @@ TEST(Failures, AllAreThere) {
                                      {"P12", "vacuum_starved"},
                                      {"P15", "invalid_index"},
                                      {"R04", "connection_exhaustion"},
+                                     {"R01", "xid_wraparound"},
+                                     {"R03", "multixact_exhaustion"},
+                                     {"R05", "disk_full"},
+                                     {"R06", "slot_wal_retention"},
+                                     {"R08", "temp_file_explosion"},
+                                     {"R11", "sequence_exhaustion"},
                                      {"S01", "brute_force"},
                                      {"S02", "privilege_escalation"},
                                      {"S03", "server_file_access"}};
-  ASSERT_EQ(Failures().size(), 10u);
+  ASSERT_EQ(Failures().size(), 16u);
   for (const auto& [id, type] : expected) {
     const FailureDef* failure = FindFailure(id);
     ASSERT_NE(failure, nullptr) << id;
@@ -125,7 +131,7 @@ TEST(Thresholds, ALimitThatClearsIsAtMostTheOneThatRaises) {
       EXPECT_FALSE(std::isnan(limits.Get(failure.type, limit.raised_by))) << failure.type << " " << limit.name;
     }
   }
-  EXPECT_EQ(pairs, 7);
+  EXPECT_EQ(pairs, 13);
 }
 
 }  // namespace

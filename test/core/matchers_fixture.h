@@ -159,6 +159,7 @@ class World {
     HEAL_LIST(inspections, inspections);
     HEAL_LIST(tables, tables);
     HEAL_LIST(indexes, indexes);
+    HEAL_LIST(sequences, sequences);
     HEAL_LIST(logins, logins);
     HEAL_LIST(security_events, security_events);
 #undef HEAL_LIST
@@ -182,6 +183,7 @@ class World {
   std::vector<hc_inspection> inspections;
   std::vector<hc_table> tables;
   std::vector<hc_index> indexes;
+  std::vector<hc_sequence> sequences;
 
  private:
   std::vector<double> metrics_;

@@ -297,6 +297,18 @@ typedef struct hc_server
 	int64_t		wal_disk_free_bytes;	/* -1 unknown */
 	int64_t		wal_disk_total_bytes;	/* -1 unknown */
 	int32_t		max_wal_size_file;	/* 1: set in a file other than postgresql.auto.conf's reach (command line) */
+
+	/* What can run out. Of disks: bytes used, and bytes ordinary users may use
+	 * in all; limit 0: unknown, for the WAL also: the file system of the data */
+	int64_t		disk_used_bytes,
+				disk_limit_bytes;
+	int64_t		wal_disk_used_bytes,
+				wal_disk_limit_bytes;
+	int64_t		temp_bytes;			/* temporary files of statements there are now, -1 unknown */
+	int64_t		multixact_members;	/* in use, 0 unknown */
+	int64_t		max_slot_wal_keep_bytes;	/* not above 0: unlimited */
+	int64_t		freeze_max_age,
+				multixact_freeze_max_age;
 } hc_server;
 
 /* ---- settings (GUCs) ---- */
@@ -345,6 +357,7 @@ typedef struct hc_settings
 	int32_t		recovery_timeout_ms;	/* -1: by policy */
 	int32_t		concurrent_recoveries;
 	int32_t		allow_superusers;	/* policy row allows signalling superusers */
+	int32_t		predictive;			/* 1: a confident prediction opens an incident */
 } hc_settings;
 
 /* ---- configuration from the tables; sent when it changed ---- */

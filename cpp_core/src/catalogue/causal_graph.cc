@@ -75,6 +75,16 @@ constexpr NodeDef kNodes[] = {
     {"administration", kRoot, "security", 0.05, "",
      "An administrator or a deploy changed roles or used the server's files (S02, S03)"},
 
+    {"data_growth", kRoot, "workload", 0.10, "", "The data grows with normal use (R05)"},
+    {"spilling_statement", kRoot, "workload", 0.04, "temp_bytes",
+     "A statement sorts or hashes far more than memory allows and spills it to disk (R08)"},
+    {"row_lock_churn", kRoot, "workload", 0.03, "mxid_age",
+     "Many transactions lock the same rows: foreign keys, shared locks, a backfill (R03)"},
+    {"slow_slot_reader", kRoot, "replication", 0.04, "slot_retained",
+     "The reader of a replication slot is connected and cannot keep up (R06)"},
+    {"narrow_key_column", kRoot, "sequences", 0.05, "sequences_used",
+     "A key column or its sequence is too narrow for the rows to come (R11)"},
+
     // Observable facts and mechanisms: locks.
     {"holder_idle_in_transaction", kMechanism, "locks", 0.003, "sessions_idle_in_transaction",
      "The session at the root of the lock queue is idle in transaction (P01, P02)"},
@@ -172,6 +182,23 @@ constexpr NodeDef kNodes[] = {
     {"logins_failing", kMechanism, "security", 0.003, "auth_failures",
      "Many logins from one address fail (S01)"},
 
+    // What runs out.
+    {"disk_nearly_full", kMechanism, "storage", 0.003, "disk_used",
+     "Hardly any space is left on a file system of the server (R05)"},
+    {"usage_rising", kMechanism, "workload", 0.02, "",
+     "What is used of the resource rises steadily towards its limit (R05, R06, R11)"},
+    {"temp_space_high", kMechanism, "storage", 0.002, "temp_bytes",
+     "Temporary files take a large part of the space there is (R08)"},
+    {"xid_age_high", kMechanism, "transactions", 0.002, "xid_age",
+     "The oldest transaction id that is not frozen is very old (R01)"},
+    {"mxid_age_high", kMechanism, "transactions", 0.001, "mxid_age",
+     "Multixact ids or members are used up to a large part (R03)"},
+    {"slot_inactive", kMechanism, "replication", 0.01, "slots_inactive", "Nobody reads the slot (R06, H03)"},
+    {"slot_reader_behind", kMechanism, "replication", 0.01, "slot_retained",
+     "The slot has a reader, which is far behind (R06)"},
+    {"sequence_nearly_used", kMechanism, "sequences", 0.002, "sequences_used",
+     "A sequence has given out most of its values (R11)"},
+
     // Symptoms, named like the failures.
     {"idle_in_transaction_blocker", kSymptom, "locks", 0.002, "lock_waiters",
      "P01: sessions wait behind one that is idle in transaction"},
@@ -202,6 +229,12 @@ constexpr NodeDef kNodes[] = {
      "R01: transaction ids are used up faster than they are frozen"},
     {"slot_wal_retention", kSymptom, "replication", 0.002, "slot_retained",
      "R06: a slot keeps more and more WAL"},
+    {"multixact_exhaustion", kSymptom, "transactions", 0.001, "mxid_age",
+     "R03: multixact ids or members are used up faster than they are removed"},
+    {"temp_file_explosion", kSymptom, "storage", 0.002, "temp_bytes",
+     "R08: temporary files fill the disk"},
+    {"sequence_exhaustion", kSymptom, "sequences", 0.002, "sequences_used",
+     "R11: a sequence or the column it fills is nearly at its end"},
     {"disk_full", kSymptom, "storage", 0.005, "disk_used",
      "R05: the disk of the data directory or of the WAL is nearly full"},
 };
@@ -309,6 +342,28 @@ constexpr EdgeDef kEdges[] = {
     {"abandoned_slot", "wal_retained", kDirect, 0.90},
     {"wal_retained", "slot_wal_retention", kDirect, 0.90},
     {"wal_retained", "disk_full", kContributing, 0.50},
+
+    // What runs out (R01, R03, R05, R06, R08, R11 with H03, H04).
+    {"data_growth", "usage_rising", kDirect, 0.80},
+    {"data_growth", "disk_nearly_full", kDirect, 0.60},
+    {"wal_retained", "disk_nearly_full", kDirect, 0.60},
+    {"temp_space_high", "disk_nearly_full", kDirect, 0.70},
+    {"table_bloat", "disk_nearly_full", kContributing, 0.40},
+    {"disk_nearly_full", "disk_full", kDirect, 0.95},
+    {"spilling_statement", "temp_space_high", kDirect, 0.90},
+    {"temp_space_high", "temp_file_explosion", kDirect, 0.95},
+    {"slow_slot_reader", "slot_reader_behind", kDirect, 0.95},
+    {"slow_slot_reader", "wal_retained", kDirect, 0.80},
+    {"abandoned_slot", "slot_inactive", kDirect, 0.95},
+    {"horizon_stuck", "xid_age_high", kDirect, 0.80},
+    {"autovacuum_too_slow", "xid_age_high", kDirect, 0.50},
+    {"autovacuum_canceled", "xid_age_high", kContributing, 0.50},
+    {"xid_age_high", "xid_wraparound", kDirect, 0.95},
+    {"horizon_stuck", "mxid_age_high", kContributing, 0.60},
+    {"row_lock_churn", "mxid_age_high", kDirect, 0.80},
+    {"mxid_age_high", "multixact_exhaustion", kDirect, 0.95},
+    {"narrow_key_column", "sequence_nearly_used", kDirect, 0.90},
+    {"sequence_nearly_used", "sequence_exhaustion", kDirect, 0.95},
 
     // Indexes.
     {"failed_concurrent_build", "index_not_valid", kDirect, 0.97},

@@ -12,6 +12,13 @@ constexpr double kDay = 86400;
 constexpr double kManyRows = 1e15;
 constexpr double kGiB = 1024.0 * 1024 * 1024;
 
+// What runs out. Predictions of it open an incident ahead of time only when
+// pg_heal.predictive is on.
+constexpr char kPredictConfidence[] =
+    "Confidence below which a prediction opens no incident";
+constexpr char kPredictWithin[] =
+    "A prediction opens an incident when it is to come true within this time";
+
 constexpr ThresholdDef kIdleBlocker[] = {
     {"idle_s", "s", 60, 0, kDay, "Time a session must have been idle in its transaction"},
     {"wait_s", "s", 10, 0, kDay, "Time the longest waiter must have been blocked by it"},
@@ -94,6 +101,8 @@ constexpr ThresholdDef kConnectionExhaustion[] = {
     {"storm_rate", "1/s", 10, 0, 1e6, "New sessions per second that may be a reconnect storm"},
     {"storm_factor", "ratio", 5, 1, 1e6,
      "New sessions in relation to the usual rate that make a reconnect storm"},
+    {"predict_confidence", "fraction", 0.9, 0, 1, kPredictConfidence},
+    {"predict_within_s", "s", 1800, 0, kDay, kPredictWithin},
 };
 
 constexpr ThresholdDef kBruteForce[] = {
@@ -112,6 +121,64 @@ constexpr ThresholdDef kServerFileAccess[] = {
     {"shown_s", "s", 600, 10, kDay, "Time after the latest access for which the failure is shown"},
     {"novelty_s", "s", 30 * kDay, 0, 365 * kDay,
      "A role that did the same in this time before is not reported again"},
+};
+
+constexpr ThresholdDef kXidWraparound[] = {
+    {"used", "fraction", 0.5, 0.01, 1, "Share of the transaction ids until the server stops that must be in use"},
+    {"clear", "fraction", 0.4, 0, 1, "Once raised, the failure lasts until the share in use falls to this", "used"},
+    {"critical", "fraction", 0.75, 0, 1, "Share in use from which the failure is critical"},
+    {"freeze_margin", "transactions", 50e6, 0, 2e9,
+     "Transactions by which the age must exceed autovacuum_freeze_max_age"},
+    {"predict_confidence", "fraction", 0.9, 0, 1, kPredictConfidence},
+    {"predict_within_s", "s", 7 * kDay, 0, 365 * kDay, kPredictWithin},
+};
+
+constexpr ThresholdDef kMultixactExhaustion[] = {
+    {"used", "fraction", 0.5, 0.01, 1, "Share of the multixact ids until the server stops that must be in use"},
+    {"members_used", "fraction", 0.4, 0.01, 1, "Share of the space of multixact members that must be in use"},
+    {"clear", "fraction", 0.3, 0, 1, "Once raised, the failure lasts until the share in use falls to this", "used"},
+    {"critical", "fraction", 0.75, 0, 1, "Share in use from which the failure is critical"},
+    {"freeze_margin", "multixacts", 50e6, 0, 2e9,
+     "Multixacts by which the age must exceed autovacuum_multixact_freeze_max_age"},
+    {"predict_confidence", "fraction", 0.9, 0, 1, kPredictConfidence},
+    {"predict_within_s", "s", 7 * kDay, 0, 365 * kDay, kPredictWithin},
+};
+
+constexpr ThresholdDef kDiskFull[] = {
+    {"used", "fraction", 0.95, 0.01, 1, "Share of the file system that must be in use"},
+    {"clear", "fraction", 0.9, 0, 1, "Once raised, the failure lasts until the share in use falls to this", "used"},
+    {"critical", "fraction", 0.98, 0, 1, "Share in use from which the failure is critical"},
+    {"max_free", "bytes", 50 * kGiB, 0, 1e18, "Free bytes above which a file system is never full"},
+    {"predict_confidence", "fraction", 0.9, 0, 1, kPredictConfidence},
+    {"predict_within_s", "s", kDay, 0, 365 * kDay, kPredictWithin},
+};
+
+constexpr ThresholdDef kSlotWalRetention[] = {
+    {"used", "fraction", 0.5, 0.01, 1,
+     "WAL held back by the slot in relation to that and the free space of its file system together"},
+    {"keep_used", "fraction", 0.8, 0.01, 1,
+     "The same in relation to max_slot_wal_keep_size, where that is set: beyond it the slot is lost"},
+    {"clear", "fraction", 0.3, 0, 1, "Once raised, the failure lasts until the share falls to this", "used"},
+    {"critical", "fraction", 0.9, 0, 1, "Share from which the failure is critical"},
+    {"min_bytes", "bytes", 0.25 * kGiB, 0, 1e18, "Held-back WAL below which a slot is never a failure"},
+    {"predict_confidence", "fraction", 0.9, 0, 1, kPredictConfidence},
+    {"predict_within_s", "s", kDay, 0, 365 * kDay, kPredictWithin},
+};
+
+constexpr ThresholdDef kTempFileExplosion[] = {
+    {"used", "fraction", 0.5, 0.01, 1,
+     "Temporary files in relation to them and the free space of their file system together"},
+    {"clear", "fraction", 0.3, 0, 1, "Once raised, the failure lasts until the share falls to this", "used"},
+    {"critical", "fraction", 0.8, 0, 1, "Share from which the failure is critical"},
+    {"min_bytes", "bytes", kGiB, 0, 1e18, "Temporary files that are together never a failure below this"},
+};
+
+constexpr ThresholdDef kSequenceExhaustion[] = {
+    {"used", "fraction", 0.7, 0.01, 1, "Share of its range, or of what its column can hold, a sequence must have used"},
+    {"clear", "fraction", 0.65, 0, 1, "Once raised, the failure lasts until the used share falls to this", "used"},
+    {"critical", "fraction", 0.9, 0, 1, "Used share from which the failure is critical"},
+    {"predict_confidence", "fraction", 0.9, 0, 1, kPredictConfidence},
+    {"predict_within_s", "s", 30 * kDay, 0, 3650 * kDay, kPredictWithin},
 };
 
 constexpr FailureDef kFailures[] = {
@@ -166,6 +233,43 @@ constexpr FailureDef kFailures[] = {
      "End active sessions; raise max_connections; end a pooler's "
      "administrative connection.",
      kConnectionExhaustion},
+    {"R01", "xid_wraparound", "transactions", "resource", "warning",
+     "Transaction ids are used up faster than rows are frozen; at the end the server accepts no writes.",
+     "Free what holds the horizon, then VACUUM (FREEZE) the oldest tables of the oldest database.",
+     "The age of the oldest database falls below the clear limit.", "None needed.",
+     "End a vacuum to prevent wraparound; VACUUM FULL; switch autovacuum off; restart into single-user mode.",
+     kXidWraparound},
+    {"R03", "multixact_exhaustion", "transactions", "resource", "warning",
+     "Multixact ids or the space of their members are used up faster than they are removed.",
+     "VACUUM the tables with the oldest relminmxid, after ending what holds old snapshots; slow down what locks "
+     "the same rows from many transactions.",
+     "The share in use falls below the clear limit.", "None needed.",
+     "End a vacuum to prevent wraparound; VACUUM FULL; switch autovacuum off.", kMultixactExhaustion},
+    {"R05", "disk_full", "storage", "resource", "warning",
+     "The file system of the data directory or of pg_wal is nearly full; on a full one of pg_wal the server stops.",
+     "Find what grows (WAL held back by a slot or a failing archiver, temporary files, logs, bloat, data) and "
+     "treat that, or enlarge the file system.",
+     "The share in use falls below the clear limit.", "None needed.",
+     "Delete anything in pg_wal or pg_xact; drop data; VACUUM FULL, which needs the space of the whole table.",
+     kDiskFull},
+    {"R06", "slot_wal_retention", "replication", "resource", "warning",
+     "A replication slot holds back so much WAL that its disk fills, or so much that it will be lost.",
+     "Bring its reader back or make it faster; drop the slot when its reader is gone for good.",
+     "The WAL held back falls below the clear limit.",
+     "None: a dropped slot cannot be restored, its reader must be set up anew.",
+     "Delete files of pg_wal; drop a slot whose reader may come back.", kSlotWalRetention},
+    {"R08", "temp_file_explosion", "storage", "resource", "warning",
+     "Statements spill so much to temporary files that the disk of the data directory fills.",
+     "Cancel the statement that writes most of it; then set temp_file_limit for its role.",
+     "The temporary files are gone.", "Run the statement again, with more work_mem or less data.",
+     "Delete files of running processes.", kTempFileExplosion},
+    {"R11", "sequence_exhaustion", "sequences", "resource", "warning",
+     "A sequence, or the column it fills, is nearly at its end: inserts will fail there.",
+     "Widen the column to bigint with a new column, a trigger and a copy in portions; where only the sequence is "
+     "too narrow, ALTER SEQUENCE ... AS bigint.",
+     "The used share falls below the clear limit.", "The maximum there was before.",
+     "CYCLE; ALTER COLUMN TYPE on a large table, which rewrites it under an exclusive lock.",
+     kSequenceExhaustion},
     {"S01", "brute_force", "security", "security", "warning",
      "Many logins from one address fail, for one role or for many; critical "
      "once one of them succeeds.",

@@ -49,6 +49,7 @@ std::unique_ptr<Matcher> MakeCheckpointStormMatcher();       // P11
 std::unique_ptr<Matcher> MakeVacuumStarvedMatcher();         // P12
 std::unique_ptr<Matcher> MakeInvalidIndexMatcher();          // P15
 std::unique_ptr<Matcher> MakeConnectionExhaustionMatcher();  // R04
+std::unique_ptr<Matcher> MakeExhaustionMatcher();            // R01, R03, R05, R06, R08, R11
 std::unique_ptr<Matcher> MakeBruteForceMatcher();            // S01
 std::unique_ptr<Matcher> MakePrivilegedActMatcher();         // S02, S03
 

@@ -32,6 +32,7 @@ FailureMatchers::FailureMatchers() {
   matchers_.push_back(MakeVacuumStarvedMatcher());
   matchers_.push_back(MakeInvalidIndexMatcher());
   matchers_.push_back(MakeConnectionExhaustionMatcher());
+  matchers_.push_back(MakeExhaustionMatcher());
   matchers_.push_back(MakeBruteForceMatcher());
   matchers_.push_back(MakePrivilegedActMatcher());
 }

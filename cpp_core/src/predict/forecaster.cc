@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <tuple>
 
 namespace heal {
@@ -13,7 +14,12 @@ constexpr std::array<int64_t, 4> kWidth = {kSecond, 15 * kSecond, 240 * kSecond,
 constexpr int64_t kBackwards = 60 * kSecond;
 constexpr int64_t kGone = 3600 * kSecond;  // unseen for so long: forgotten
 constexpr double kAgreement = 4;           // deviations between present and past
+constexpr double kSlopeAgreement = 1;      // widths of an 80 % interval, 2.6 deviations
+constexpr double kSameSlope = 0.05;        // what no model is right about
+constexpr double kPeak = 2;                // deviations a peak of the noise reaches
+constexpr double kLeastWidth = 0.02;       // of the time to the limit, on either side
 constexpr double kLimitMoved = 0.01;
+constexpr double kLimitSways = 0.001;  // from tick to tick: free space is part of some limits
 constexpr double kMovingMargin = 4;  // of what a glance at a series overlooks
 constexpr int kDoubts = 3;
 constexpr int64_t kLatest = int64_t{1} << 61;  // us; the calendar ends before
@@ -22,24 +28,26 @@ constexpr size_t kNameSize = std::tuple_size_v<decltype(Prediction::subject)>;
 
 constexpr std::array<ResourceDef, static_cast<size_t>(Resource::kCount)> kResources = {{
     {Resource::kDisk, "disk", "R05", "disk_full", "storage", "bytes used on a file system",
-     "bytes ordinary users may use on it"},
-    {Resource::kWalDisk, "wal_disk", "R05", "disk_full", "wal", "bytes used on the file system of pg_wal",
-     "bytes ordinary users may use on it"},
+     "bytes ordinary users may use on it", "bytes"},
+    {Resource::kWalDisk, "wal_disk", "R05", "disk_full", "storage",
+     "bytes used on the file system of pg_wal", "bytes ordinary users may use on it", "bytes"},
     {Resource::kConnections, "connections", "R04", "connection_exhaustion", "connections", "client backends",
-     "slots ordinary roles may use"},
+     "slots ordinary roles may use", "sessions"},
     {Resource::kXidAge, "xid_age", "R01", "xid_wraparound", "transactions", "largest age(datfrozenxid)",
-     "age at which assigning transaction ids stops (2^31 - 3 million)"},
+     "age at which assigning transaction ids stops (2^31 - 3 million)", "transactions"},
     {Resource::kMultixactAge, "mxid_age", "R03", "multixact_exhaustion", "transactions",
-     "largest mxid_age(datminmxid)", "age at which assigning multixact ids stops (2^31 - 3 million)"},
+     "largest mxid_age(datminmxid)", "age at which assigning multixact ids stops (2^31 - 3 million)",
+     "multixacts"},
     {Resource::kMultixactMembers, "mxid_members", "R03", "multixact_exhaustion", "transactions",
-     "multixact members in use", "2^32"},
-    {Resource::kSequence, "sequence", "R11", "sequence_exhaustion", "sequences", "last value of a sequence",
-     "the lesser of its maximum and what its column can hold"},
+     "multixact members in use", "2^32", "members"},
+    {Resource::kSequence, "sequence", "R11", "sequence_exhaustion", "sequences",
+     "share of a sequence's range that is used", "the lesser of its maximum and what its column can hold",
+     "fraction"},
     {Resource::kSlotWal, "slot_wal", "R06", "slot_wal_retention", "replication",
      "bytes of WAL a slot holds back",
-     "max_slot_wal_keep_size, or retained bytes and free space of pg_wal together"},
+     "max_slot_wal_keep_size, or retained bytes and free space of pg_wal together", "bytes"},
     {Resource::kTempSpace, "temp_space", "R08", "temp_file_explosion", "storage", "bytes of temporary files",
-     "temporary bytes and free space of their file system together"},
+     "temporary bytes and free space of their file system together", "bytes"},
 }};
 
 uint64_t HashOf(Resource resource, std::string_view name) {
@@ -53,6 +61,8 @@ std::string_view Cut(std::string_view name, size_t size) { return name.substr(0,
 }  // namespace
 
 std::span<const ResourceDef> Resources() { return kResources; }
+
+const ResourceDef& DefOf(Resource resource) { return kResources[static_cast<size_t>(resource)]; }
 
 const char* PredictionOutcomeName(PredictionOutcome outcome) {
   switch (outcome) {
@@ -70,6 +80,14 @@ const char* PredictionOutcomeName(PredictionOutcome outcome) {
       break;
   }
   return "withdrawn";
+}
+
+std::optional<PredictionOutcome> PredictionOutcomeFromName(std::string_view name) {
+  using enum PredictionOutcome;
+  for (const PredictionOutcome outcome : {kOpen, kHit, kEarly, kLate, kMiss, kWithdrawn}) {
+    if (name == PredictionOutcomeName(outcome)) return outcome;
+  }
+  return std::nullopt;
 }
 
 Forecaster::Forecaster(const ForecasterOptions& options)
@@ -139,6 +157,8 @@ void Forecaster::Free(Subject* subject) {
 // As new, without a copy of a whole series on the stack.
 void Forecaster::Clear(Subject* subject) {
   subject->agreeing = subject->doubtful = 0;
+  subject->restored = false;
+  subject->forecast_us = 0;
   subject->latest = Exhaustion{};
   subject->open = Prediction{};
   for (Level& level : subject->levels) {
@@ -193,7 +213,7 @@ void Forecaster::Learn(const ResourceSample& sample, int64_t time_us) {
   subject->value = sample.value;
   const double moved = std::fabs(sample.limit - subject->limit);
   subject->limit = sample.limit;
-  if (moved > 0) subject->agreeing = 0;
+  if (moved > kLimitSways * std::fabs(sample.limit)) subject->agreeing = 0;
   for (size_t i = 0; i < kLevels; ++i) Push(&subject->levels[i], kWidth[i], time_us, sample.value);
   Grade(subject, time_us);
 }
@@ -232,31 +252,42 @@ void Forecaster::Forecast(Subject* subject, int64_t time_us) {
   options.min_samples = options_.min_samples;
   options.rate = options_.exhaustion.rate;
   Exhaustion forecast;
-  bool any = false;
-  double present = 0;
-  double noise = 0;
-  for (const Level& level : subject->levels) {
-    const size_t n = Unroll(level);
-    const Trend trend = fitter_.Fit({window_.data(), n}, options);
-    if (trend.state != Trend::State::kValid) continue;
-    if (!any) {
-      present = trend.level;
-      noise = trend.noise;
-    } else {
-      double mean = 0;
-      double variance = noise * noise + trend.noise * trend.noise;
-      for (size_t i = 0; i < trend.n_models; ++i) {
-        const Trend::Point point = trend.At(trend.models[i], time_us);
-        mean += trend.models[i].weight * point.mean;
-        variance += trend.models[i].weight * point.deviation * point.deviation;
-      }
-      // What the longer history does not explain began within it.
-      if (std::fabs(mean - present) > kAgreement * std::sqrt(variance)) break;
+  subject->noise = 0;
+  Trend present;
+  const auto believe = [&](std::span<const TimedValue> window) {
+    const Trend trend = fitter_.Fit(window, options);
+    if (trend.state != Trend::State::kValid) return;
+    if (present.state != Trend::State::kValid) {
+      present = trend;
+    } else if (!Explains(trend, present, time_us)) {
+      return;
     }
-    any = true;
     forecast = TimeToLimit(trend, subject->limit, options_.exhaustion);
-  }
+    subject->noise = trend.noise;
+  };
+  // The newest part first: what the longer history does not explain began within it.
+  const size_t n = Unroll(subject->levels[0]);
+  const size_t newest = std::max(options_.min_samples, n / 3);
+  if (newest * 4 <= n * 3) believe({window_.data() + (n - newest), newest});
+  for (const Level& level : subject->levels) believe({window_.data(), Unroll(level)});
   Judge(subject, forecast, time_us);
+}
+
+// Does a longer history see the present as the newest part of it does, where it
+// stands and where it is going?
+bool Forecaster::Explains(const Trend& trend, const Trend& present, int64_t time_us) {
+  double mean = 0;
+  double variance = present.noise * present.noise + trend.noise * trend.noise;
+  for (size_t i = 0; i < trend.n_models; ++i) {
+    const Trend::Point point = trend.At(trend.models[i], time_us);
+    mean += trend.models[i].weight * point.mean;
+    variance += trend.models[i].weight * point.deviation * point.deviation;
+  }
+  if (std::fabs(mean - present.level) > kAgreement * std::sqrt(variance)) return false;
+  if (trend.cyclic) return true;  // where it is going now is the cycle's affair
+  const double widths = std::hypot(trend.slope_high - trend.slope_low, present.slope_high - present.slope_low);
+  const double slack = kSameSlope * std::fabs(present.slope);
+  return std::fabs(trend.slope - present.slope) <= kSlopeAgreement * widths + slack;
 }
 
 void Forecaster::Judge(Subject* subject, const Exhaustion& forecast, int64_t time_us) {
@@ -265,22 +296,40 @@ void Forecaster::Judge(Subject* subject, const Exhaustion& forecast, int64_t tim
   const bool confident = forecast.state == Exhaustion::State::kPredicted && forecast.eta_low_us &&
                          forecast.confidence >= options_.min_confidence && forecast.eta_us > time_us;
   if (subject->open.id != 0) {
-    subject->doubtful = forecast.state == Exhaustion::State::kPredicted ? 0 : subject->doubtful + 1;
+    // A series that is too short after a restart contradicts nothing.
+    const bool learning = subject->levels[0].count < options_.min_samples;
+    subject->doubtful =
+        forecast.state == Exhaustion::State::kPredicted || learning ? 0 : subject->doubtful + 1;
     if (subject->doubtful >= kDoubts && subject->value < subject->open.value) {
       Finish(subject, PredictionOutcome::kWithdrawn, time_us);
     }
     return;
   }
+  const int64_t slack = LeastWidth(forecast.eta_us, time_us);
   const bool agrees =
-      subject->agreeing == 0 || (forecast.eta_us >= before.eta_low_us.value_or(0) &&
-                                 (!before.eta_high_us || forecast.eta_us <= *before.eta_high_us));
+      subject->agreeing == 0 ||
+      (forecast.eta_us >= before.eta_low_us.value_or(0) - slack &&
+       (!before.eta_high_us || forecast.eta_us <= *before.eta_high_us + slack) &&
+       std::llabs(forecast.eta_us - subject->first_eta_us) <=
+           std::max(2 * slack, (before.eta_high_us.value_or(forecast.eta_us) - *before.eta_low_us)));
   if (!confident) {
     subject->agreeing = 0;
-  } else if (!agrees) {
-    subject->agreeing = 1;
-  } else if (++subject->agreeing >= options_.confirmations) {
-    OpenPrediction(subject, time_us);
+    return;
   }
+  if (!agrees) subject->agreeing = 0;
+  if (++subject->agreeing == 1) {
+    subject->first_us = time_us;
+    subject->first_eta_us = forecast.eta_us;
+  }
+  // A bend passes through the newest part of the history while they agree.
+  const int64_t span = static_cast<int64_t>(options_.min_samples) * std::max(tick_us_, kWidth[0]);
+  if (subject->agreeing >= options_.confirmations && time_us - subject->first_us >= span)
+    OpenPrediction(subject, time_us);
+}
+
+// However well a line fits: it is looked at now and then, and no trend is a law.
+int64_t Forecaster::LeastWidth(int64_t eta_us, int64_t time_us) const {
+  return static_cast<int64_t>(kLeastWidth * static_cast<double>(eta_us - time_us)) + 2 * tick_us_;
 }
 
 void Forecaster::OpenPrediction(Subject* subject, int64_t time_us) {
@@ -293,8 +342,13 @@ void Forecaster::OpenPrediction(Subject* subject, int64_t time_us) {
   open.subject = subject->name;
   open.predicted_at = time_us;
   open.eta = forecast.eta_us;
-  open.eta_low = forecast.eta_low_us.value_or(forecast.eta_us);
-  open.eta_high = forecast.eta_high_us.value_or(0);
+  const int64_t least = LeastWidth(forecast.eta_us, time_us);
+  open.eta_low = std::min(forecast.eta_low_us.value_or(forecast.eta_us), forecast.eta_us - least);
+  // The interval is that of the signal; a peak of the noise is there earlier.
+  if (forecast.slope > 0)
+    open.eta_low -= static_cast<int64_t>(std::min(kPeak * subject->noise / forecast.slope, 1e9) * 1e6);
+  open.eta_low = std::max(open.eta_low, time_us);
+  if (forecast.eta_high_us) open.eta_high = std::max(*forecast.eta_high_us, forecast.eta_us + least);
   open.horizon = forecast.horizon_us;
   open.confidence = forecast.confidence;
   open.value = subject->value;
@@ -311,6 +365,7 @@ void Forecaster::OpenPrediction(Subject* subject, int64_t time_us) {
 void Forecaster::Grade(Subject* subject, int64_t time_us) {
   const Prediction& open = subject->open;
   if (open.id == 0) return;
+  if (subject->restored) return GradeRestored(subject, time_us);
   const int64_t end = open.eta_high != 0 ? open.eta_high : open.horizon;
   if (std::fabs(subject->limit - open.limit) > kLimitMoved * std::fabs(open.limit)) {
     Finish(subject, PredictionOutcome::kWithdrawn, time_us);
@@ -322,6 +377,39 @@ void Forecaster::Grade(Subject* subject, int64_t time_us) {
   } else if (time_us - end > end - open.predicted_at) {
     Finish(subject, PredictionOutcome::kMiss, time_us);
   }
+}
+
+// The first look after a restart: nobody saw what happened meanwhile.
+void Forecaster::GradeRestored(Subject* subject, int64_t time_us) {
+  subject->restored = false;
+  const Prediction& open = subject->open;
+  const int64_t end = open.eta_high != 0 ? open.eta_high : open.horizon;
+  const bool moved = std::fabs(subject->limit - open.limit) > kLimitMoved * std::fabs(open.limit);
+  if (!moved && subject->value >= subject->limit && time_us < open.eta_low) {
+    Finish(subject, PredictionOutcome::kEarly, time_us);
+  } else if (moved || subject->value >= subject->limit || time_us - end > end - open.predicted_at) {
+    Finish(subject, PredictionOutcome::kWithdrawn, time_us);
+  }
+}
+
+bool Forecaster::Restore(const Prediction& prediction) {
+  if (prediction.resource >= Resource::kCount || prediction.outcome > PredictionOutcome::kWithdrawn) return false;
+  next_id_ = std::max(next_id_, prediction.id + 1);
+  Counts& counts = grades_[static_cast<size_t>(prediction.resource)];
+  if (prediction.outcome != PredictionOutcome::kOpen) {
+    ++counts[static_cast<size_t>(prediction.outcome)];
+    return true;
+  }
+  const std::string_view name = prediction.subject.data();
+  if (prediction.id == 0 || Find(prediction.resource, name) != nullptr) return false;
+  Subject* subject =
+      FindOrAdd({prediction.resource, name, prediction.value, prediction.limit}, prediction.predicted_at);
+  if (subject == nullptr) return false;
+  subject->value = prediction.value;
+  subject->open = prediction;
+  subject->restored = true;
+  ++counts[static_cast<size_t>(PredictionOutcome::kOpen)];
+  return true;
 }
 
 void Forecaster::Finish(Subject* subject, PredictionOutcome outcome, int64_t time_us) {
@@ -336,31 +424,49 @@ void Forecaster::Finish(Subject* subject, PredictionOutcome outcome, int64_t tim
   open = Prediction{};
 }
 
-double Forecaster::HitRate(Resource resource, double otherwise) const {
+uint32_t Forecaster::Graded(Resource resource) const {
   const Counts& counts = Grades(resource);
   uint32_t graded = 0;
   for (size_t i = static_cast<size_t>(PredictionOutcome::kHit);
        i <= static_cast<size_t>(PredictionOutcome::kMiss); ++i) {
     graded += counts[i];
   }
+  return graded;
+}
+
+double Forecaster::HitRate(Resource resource, double otherwise) const {
+  const uint32_t graded = Graded(resource);
   if (graded == 0) return otherwise;
-  return static_cast<double>(counts[static_cast<size_t>(PredictionOutcome::kHit)]) /
+  return static_cast<double>(Grades(resource)[static_cast<size_t>(PredictionOutcome::kHit)]) /
          static_cast<double>(graded);
 }
 
 // ---- the tick ----
 
-std::span<const Prediction> Forecaster::Observe(int64_t time_us, std::span<const ResourceSample> samples) {
+std::span<const Prediction> Forecaster::Observe(int64_t time_us, std::span<const ResourceSample> samples,
+                                                std::span<const ResourceSample> gone) {
   events_.clear();
   if (time_us < 0 || time_us > kLatest) return {};
   if (started_ && time_us <= now_us_) {
     if (now_us_ - time_us < kBackwards) return {};
     Restart(time_us);
   }
+  tick_us_ = started_ ? time_us - now_us_ : 0;
+  if (!started_) {
+    // Restored subjects have an hour from now to be seen.
+    for (Subject& subject : subjects_) subject.seen_us = time_us;
+  }
   started_ = true;
   now_us_ = time_us;
   for (const ResourceSample& sample : samples) Learn(sample, time_us);
+  for (const ResourceSample& sample : gone) {
+    Subject* subject = Find(sample.resource, sample.subject);
+    if (subject == nullptr) continue;
+    Finish(subject, PredictionOutcome::kWithdrawn, time_us);
+    Free(subject);
+  }
   Forget(time_us);
+  if (forecast_us_ <= time_us && time_us - forecast_us_ < options_.forecast_gap_us) return events_;
   size_t done = 0;
   for (size_t i = 0; i < subjects_.size() && done < options_.forecasts_per_tick; ++i) {
     if (++turn_ >= subjects_.size()) turn_ = 0;
@@ -371,9 +477,11 @@ std::span<const Prediction> Forecaster::Observe(int64_t time_us, std::span<const
       subject.latest = Exhaustion{};
       continue;
     }
-    // A subject that was not seen in this tick would be forecast from the past.
-    if (subject.seen_us != time_us) continue;
+    // Nothing new would be said. One that is seen now and then has its turn later.
+    if (subject.seen_us <= subject.forecast_us) continue;
+    subject.forecast_us = time_us;
     Forecast(&subject, time_us);
+    forecast_us_ = time_us;
     ++done;
   }
   return events_;

@@ -106,6 +106,12 @@ void Book::LoadRow(const hc_record& record) {
       return next(&next_anomaly_);
     case HC_T_AUDIT:
       return next(&next_audit_);
+    case HC_T_PREDICTIONS: {
+      const Prediction row = ParsePrediction(record.json);
+      same(static_cast<int64_t>(row.id));
+      loaded_predictions_.insert_or_assign(record.id, row);
+      return;
+    }
     case HC_T_COUNT:
       break;
   }
@@ -193,6 +199,9 @@ void Book::Flush(Outbox* out) {
   FlushTable(HC_T_RECOMMENDATIONS, recommendations_, &changed_recommendations_, out);
   for (const AnomalyRow& row : anomalies_) out->Record(HC_T_ANOMALIES, row.id, RowText(row));
   for (const AuditEntry& row : audit_) out->Record(HC_T_AUDIT, row.id, RowText(row));
+  for (const Prediction& row : predictions_)
+    out->Record(HC_T_PREDICTIONS, static_cast<int64_t>(row.id), RowText(row));
+  predictions_.clear();
   transitions_.clear();
   anomalies_.clear();
   audit_.clear();

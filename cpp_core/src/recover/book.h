@@ -13,6 +13,7 @@
 #include <map>
 #include <set>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "heal_core/decisions.h"
@@ -39,6 +40,8 @@ class Book {
   Transition Append(Transition row);
   void Append(AnomalyRow row);
   void Append(AuditEntry row);
+  // As it is now; the forecaster keeps it and gives it its id.
+  void Append(const Prediction& row) { predictions_.push_back(row); }
 
   // nullptr when it is not in memory.
   Incident* FindIncident(int64_t id) { return Find(&incidents_, id); }
@@ -67,6 +70,9 @@ class Book {
   bool WasIncident(int64_t id) const { return id > 0 && id < next_incident_; }
   bool WasRecommendation(int64_t id) const { return id > 0 && id < next_recommendation_; }
   bool WasSnapshot(int64_t id) const { return id > 0 && id < next_snapshot_; }
+
+  // The predictions that were loaded, by id, once.
+  std::map<int64_t, Prediction> TakePredictions() { return std::exchange(loaded_predictions_, {}); }
 
   // Hands out the image of every row that changed, then drops closed rows.
   void Flush(Outbox* out);
@@ -102,6 +108,8 @@ class Book {
   std::vector<Transition> transitions_;
   std::vector<AnomalyRow> anomalies_;
   std::vector<AuditEntry> audit_;
+  std::vector<Prediction> predictions_;
+  std::map<int64_t, Prediction> loaded_predictions_;
 
   int64_t next_incident_ = 1, next_transition_ = 1, next_attempt_ = 1, next_recommendation_ = 1,
           next_snapshot_ = 1, next_item_ = 1, next_anomaly_ = 1, next_audit_ = 1;

@@ -1,5 +1,6 @@
 #include "recover/rows.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "json_text.h"
@@ -248,6 +249,27 @@ std::string RowText(const AuditEntry& row) {
                    {"hash", nullptr}});
 }
 
+std::string RowText(const Prediction& row) {
+  const ResourceDef& def = DefOf(row.resource);
+  return JsonText({{"prediction_id", row.id},
+                   {"failure_type", def.failure_type},
+                   {"component", def.component},
+                   {"subject", row.subject.data()},
+                   {"predicted_at", TimestampText(row.predicted_at)},
+                   {"eta", TimestampText(row.eta)},
+                   {"eta_low", TimestampText(row.eta_low)},
+                   {"eta_high", TimestampJson(row.eta_high)},
+                   {"confidence", row.confidence},
+                   {"outcome", PredictionOutcomeName(row.outcome)},
+                   {"graded_at", TimestampJson(row.graded_at)},
+                   {"resource", def.name},
+                   {"value", row.value},
+                   {"limit_value", row.limit},
+                   {"slope", row.slope},
+                   {"unit", def.unit},
+                   {"horizon", TimestampText(row.horizon)}});
+}
+
 Incident ParseIncident(std::string_view json) {
   const RowReader in("heal.incidents", json);
   Incident row;
@@ -360,6 +382,33 @@ SnapshotItemRow ParseSnapshotItem(std::string_view json) {
   row.item.reset_sql = in.Text("reset_sql");
   row.status = in.OptionalText("status");
   row.detail = in.OptionalText("detail");
+  return row;
+}
+
+Prediction ParsePrediction(std::string_view json) {
+  const RowReader in("heal.predictions", json);
+  Prediction row;
+  row.id = static_cast<uint64_t>(in.Id("prediction_id"));
+  const std::string name = in.Text("resource");
+  const auto resource = std::find_if(Resources().begin(), Resources().end(),
+                                     [&](const ResourceDef& def) { return name == def.name; });
+  if (resource == Resources().end()) in.Fail("resource", "a resource");
+  row.resource = resource->resource;
+  const std::string subject = in.Text("subject");
+  subject.copy(row.subject.data(), row.subject.size() - 1);
+  row.predicted_at = in.Time("predicted_at");
+  row.eta = in.Time("eta");
+  row.eta_low = in.Time("eta_low");
+  row.eta_high = in.OptionalTime("eta_high");
+  row.horizon = in.Time("horizon");
+  row.confidence = in.Number("confidence");
+  const auto outcome = PredictionOutcomeFromName(in.Text("outcome"));
+  if (!outcome) in.Fail("outcome", "an outcome of a prediction");
+  row.outcome = *outcome;
+  row.graded_at = in.OptionalTime("graded_at");
+  row.value = in.Number("value");
+  row.limit = in.Number("limit_value");
+  row.slope = in.Number("slope");
   return row;
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "predict/forecaster.h"
 #include "recover/incident.h"
 #include "recover/snapshot_row.h"
 
@@ -34,6 +35,7 @@ std::string RowText(const SnapshotRow& row);
 std::string RowText(const SnapshotItemRow& row);
 std::string RowText(const AnomalyRow& row);
 std::string RowText(const AuditEntry& row);
+std::string RowText(const Prediction& row);
 
 // These throw std::invalid_argument, naming the table and the column, when the
 // text is no image of the table: a missing or mistyped column, an unknown
@@ -44,6 +46,7 @@ Attempt ParseAttempt(std::string_view json);
 Recommendation ParseRecommendation(std::string_view json);
 SnapshotRow ParseSnapshot(std::string_view json);
 SnapshotItemRow ParseSnapshotItem(std::string_view json);
+Prediction ParsePrediction(std::string_view json);
 
 }  // namespace heal
 
