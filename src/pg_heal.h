@@ -258,8 +258,22 @@ extern void hooks_read_exec(HealExecTotals *totals);
 /* The same for one database; without the latency histogram. */
 extern void hooks_read_exec_database(Oid database, HealExecTotals *totals);
 
+/* Of the slot of a PGPROC, since server start. */
+extern void hooks_slot_counts(int procno, uint64 *rows, uint64 *statements);
+extern void hooks_note_rows(uint64 rows);
+
 /* Ask the healer for a look, unless somebody has. */
 extern void hooks_request_look(void);
+
+/* ---- clients.c ---- */
+
+struct Port;
+extern Size clients_shmem_size(void);
+extern void clients_shmem_startup(bool found, LWLock *lock);
+extern void client_attach(const struct Port *port, const char *role, const char *addr);
+extern void client_note_error(const ErrorData *edata);
+extern bool clients_look_due(int64 now, int64 last_look);
+extern void collect_clients(hc_observation *obs, bool full);
 
 /* ---- security_hook.c ---- */
 
@@ -267,6 +281,14 @@ extern Size security_shmem_size(void);
 extern void security_shmem_startup(bool found);
 extern void security_install(void); /* from _PG_init */
 extern int	security_read(uint64 *seq, hc_security_event **events);
+extern void security_note(hc_security_kind kind, const char *object, const char *detail, double rows, double of_rows);
+
+/* ---- object_hook.c ---- */
+
+struct QueryDesc;
+extern void object_hook_install(void);	/* from _PG_init */
+/* A statement of a client that changed rows has finished. */
+extern void object_note_change(const struct QueryDesc *query_desc);
 
 /* ---- launcher.c, healer.c ---- */
 

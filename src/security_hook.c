@@ -48,6 +48,8 @@ typedef struct Event
 	char		addr[64];
 	char		object[OBJECT];
 	char		detail[OBJECT];
+	double		rows;
+	double		of_rows;
 } Event;
 
 typedef struct SecurityShared
@@ -123,6 +125,8 @@ security_read(uint64 *seq, hc_security_event **events)
 			.client_addr = event->addr,
 			.object = collect_text(event->object, OBJECT),
 			.detail = event->detail,
+			.rows = event->rows,
+			.of_rows = event->of_rows,
 		};
 	}
 	*seq = last;
@@ -140,8 +144,9 @@ copy_cut(char *to, const char *from, size_t size)
 	to[n] = '\0';
 }
 
-static void
-note(hc_security_kind kind, const char *object, const char *detail)
+/* For the other hooks, too; the caller is in a transaction. */
+void
+security_note(hc_security_kind kind, const char *object, const char *detail, double rows, double of_rows)
 {
 	Event		event;
 	char	   *name;
@@ -161,12 +166,20 @@ note(hc_security_kind kind, const char *object, const char *detail)
 		strlcpy(event.addr, MyProcPort->remote_host, sizeof(event.addr));
 	copy_cut(event.object, object == NULL ? "" : object, sizeof(event.object));
 	strlcpy(event.detail, detail, sizeof(event.detail));
+	event.rows = rows;
+	event.of_rows = of_rows;
 
 	SpinLockAcquire(&security_shared->mutex);
 	event.seq = ++security_shared->last_seq;
 	security_shared->ring[event.seq % RING] = event;
 	SpinLockRelease(&security_shared->mutex);
 	hooks_request_look();
+}
+
+static void
+note(hc_security_kind kind, const char *object, const char *detail)
+{
+	security_note(kind, object, detail, 0, 0);
 }
 
 /*---- What the statements do ----*/
@@ -323,6 +336,26 @@ note_after(Node *statement)
 	}
 }
 
+/*
+ * Statements whose rows go to the client without passing the executor's hook on
+ * the way, or through a store that could be anybody's.
+ */
+static bool
+gives_rows(Node *statement, ProcessUtilityContext context)
+{
+	switch (nodeTag(statement))
+	{
+		case T_CopyStmt:
+			return !castNode(CopyStmt, statement)->is_from;
+		case T_FetchStmt:
+			return !castNode(FetchStmt, statement)->ismove && context == PROCESS_UTILITY_TOPLEVEL;
+		case T_ExecuteStmt:
+			return context == PROCESS_UTILITY_TOPLEVEL;
+		default:
+			return false;
+	}
+}
+
 static void
 heal_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 					 ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *query_env,
@@ -333,6 +366,8 @@ heal_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_onl
 	const bool	later = IsA(statement, CreateRoleStmt) || IsA(statement, AlterRoleStmt) || IsA(statement, GrantRoleStmt) ||
 		IsA(statement, CreateFunctionStmt) || IsA(statement, CreateExtensionStmt);
 
+	const bool	rows_leave = gives_rows(statement, context);
+
 	note_before(statement);
 	if (prev_process_utility)
 		prev_process_utility(pstmt, query_string, read_only_tree, context, params, query_env, dest, qc);
@@ -340,6 +375,8 @@ heal_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_onl
 		standard_ProcessUtility(pstmt, query_string, read_only_tree, context, params, query_env, dest, qc);
 	if (later)
 		note_after(statement);
+	if (rows_leave && qc != NULL)
+		hooks_note_rows(qc->nprocessed);
 }
 
 void

@@ -48,8 +48,11 @@ TEST(Failures, AllAreThere) {
                                      {"R04", "connection_exhaustion"},
                                      {"S01", "brute_force"},
                                      {"S02", "privilege_escalation"},
-                                     {"S03", "server_file_access"}};
-  ASSERT_EQ(Failures().size(), 10u);
+                                     {"S03", "server_file_access"},
+                                     {"S04", "bulk_exfiltration"},
+                                     {"S05", "injection_probing"},
+                                     {"S06", "destructive_statement"}};
+  ASSERT_EQ(Failures().size(), 13u);
   for (const auto& [id, type] : expected) {
     const FailureDef* failure = FindFailure(id);
     ASSERT_NE(failure, nullptr) << id;

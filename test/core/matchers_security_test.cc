@@ -123,7 +123,7 @@ class PrivilegedActTest : public MatcherTest {
  protected:
   void Act(hc_security_kind kind, const char* role, const char* object, const char* detail) {
     world_.security_events.push_back(
-        {++seq_, world_.now, kind, 0, role, "shop", "web", "10.0.0.1", object, detail});
+        {++seq_, world_.now, kind, 0, role, "shop", "web", "10.0.0.1", object, detail, 0, 0});
   }
   std::vector<Match> Look(const char* type, double seconds = 1) {
     world_.Advance(seconds);

@@ -51,6 +51,9 @@ std::unique_ptr<Matcher> MakeInvalidIndexMatcher();          // P15
 std::unique_ptr<Matcher> MakeConnectionExhaustionMatcher();  // R04
 std::unique_ptr<Matcher> MakeBruteForceMatcher();            // S01
 std::unique_ptr<Matcher> MakePrivilegedActMatcher();         // S02, S03
+std::unique_ptr<Matcher> MakeExfiltrationMatcher();         // S04
+std::unique_ptr<Matcher> MakeProbingMatcher();              // S05
+std::unique_ptr<Matcher> MakeDestructiveMatcher();          // S06
 
 // ---- shared by the matchers ----
 

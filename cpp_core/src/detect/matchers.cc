@@ -34,6 +34,9 @@ FailureMatchers::FailureMatchers() {
   matchers_.push_back(MakeConnectionExhaustionMatcher());
   matchers_.push_back(MakeBruteForceMatcher());
   matchers_.push_back(MakePrivilegedActMatcher());
+  matchers_.push_back(MakeExfiltrationMatcher());
+  matchers_.push_back(MakeProbingMatcher());
+  matchers_.push_back(MakeDestructiveMatcher());
 }
 
 FailureMatchers::~FailureMatchers() = default;
