@@ -39,6 +39,7 @@ collect_logins(hc_observation *obs)
 		login->failures = slots[i].failures;
 		login->successes = slots[i].successes;
 		login->last_at = slots[i].last_at;
+		login->broken_in = slots[i].broken_in;
 		obs->n_logins++;
 	}
 	obs->logins = logins;

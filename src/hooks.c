@@ -728,7 +728,7 @@ auth_slot(const char *role, const char *addr)
 	return victim;
 }
 
-/* Write down one attempt; true if it makes a burst of failures. */
+/* Write down one attempt; true if it makes a burst of failures, or ends one. */
 static bool
 auth_note(const char *role, const char *addr, bool success)
 {
@@ -739,10 +739,17 @@ auth_note(const char *role, const char *addr, bool success)
 	LWLockAcquire(heal_shared->auth_lock, LW_EXCLUSIVE);
 	slot = auth_slot(role, addr);
 	if (success)
+	{
 		slot->successes++;
+		if (slot->run >= AUTH_BURST_FAILURES)
+			slot->broken_in++;
+		burst = slot->run >= AUTH_BURST_FAILURES;
+		slot->run = 0;
+	}
 	else
 	{
 		slot->failures++;
+		slot->run++;
 		burst = slot->failures % AUTH_BURST_FAILURES == 0 &&
 			now - slot->last_at < AUTH_BURST_GAP_US;
 	}

@@ -160,6 +160,8 @@ typedef struct HealAuthSlot
 	char		addr[64];
 	uint64		failures;
 	uint64		successes;
+	uint64		broken_in;		/* successes right after a run of failures */
+	uint64		run;			/* failures since the last success */
 	TimestampTz last_at;
 } HealAuthSlot;
 

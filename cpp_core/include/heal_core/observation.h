@@ -241,6 +241,7 @@ typedef struct hc_login
 	uint64_t	failures;
 	uint64_t	successes;
 	int64_t		last_at;
+	uint64_t	broken_in;			/* successes that came right after five or more failures */
 } hc_login;
 
 typedef enum hc_security_kind
