@@ -524,6 +524,7 @@ run_security(void *arg)
 
 	collect_security(&tick->obs);
 	collect_clients(&tick->obs, tick->full);
+	tick->server.unsafe_settings = collect_unsafe_settings();
 }
 
 static void

@@ -323,6 +323,7 @@ extern void collect_locks(hc_observation *obs, double *metrics);	/* after sessio
 extern void collect_server(hc_observation *obs, hc_server *server, double *metrics);	/* counters, checkpointer, WAL, archiver, disk */
 extern double host_own_memory(int pid);
 extern void collect_host(double *metrics);	/* CPU, memory and disk of the machine, memory of backends */
+extern uint32 collect_unsafe_settings(void);
 extern void collect_security(hc_observation *obs);	/* logins, statements that matter for security */
 extern void collect_replication(hc_observation *obs, double *metrics);	/* standbys, slots, prepared transactions, horizon */
 extern void collect_hooks(double *metrics, bool whole_interval);	/* executor, log, authentication counters */

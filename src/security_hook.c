@@ -301,6 +301,17 @@ is_untrusted_extension(const char *name)
 	return false;
 }
 
+/* Settings that protect the data. */
+static void
+note_alter_system(const AlterSystemStmt *stmt)
+{
+	static const char *const names[] = {"fsync", "full_page_writes", "autovacuum", "zero_damaged_pages", "ignore_checksum_failure"};
+
+	for (int i = 0; i < lengthof(names); i++)
+		if (stmt->setstmt->name != NULL && pg_strcasecmp(stmt->setstmt->name, names[i]) == 0)
+			note(HC_SEC_SETTING, names[i], "ALTER SYSTEM");
+}
+
 static void
 note_before(Node *statement)
 {
@@ -326,6 +337,9 @@ note_after(Node *statement)
 			/* The members of an extension are the extension's business. */
 			if (!creating_extension && is_c_function(castNode(CreateFunctionStmt, statement)))
 				note(HC_SEC_UNTRUSTED_CODE, NameListToString(castNode(CreateFunctionStmt, statement)->funcname), "C function");
+			break;
+		case T_AlterSystemStmt:
+			note_alter_system(castNode(AlterSystemStmt, statement));
 			break;
 		case T_CreateExtensionStmt:
 			if (is_untrusted_extension(castNode(CreateExtensionStmt, statement)->extname))
@@ -364,7 +378,7 @@ heal_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_onl
 	/* A statement may free its own tree: COMMIT in a procedure does. */
 	Node	   *statement = pstmt->utilityStmt;
 	const bool	later = IsA(statement, CreateRoleStmt) || IsA(statement, AlterRoleStmt) || IsA(statement, GrantRoleStmt) ||
-		IsA(statement, CreateFunctionStmt) || IsA(statement, CreateExtensionStmt);
+		IsA(statement, CreateFunctionStmt) || IsA(statement, CreateExtensionStmt) || IsA(statement, AlterSystemStmt);
 
 	const bool	rows_leave = gives_rows(statement, context);
 

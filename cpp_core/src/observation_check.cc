@@ -79,7 +79,7 @@ void CheckReplication(const hc_observation& o) {
 void CheckLogins(const hc_observation& o) {
   for (const hc_login& l : Array(o.logins, o.n_logins, "logins")) Strings("logins", {l.role, l.address});
   for (const hc_security_event& e : Array(o.security_events, o.n_security_events, "security_events")) {
-    Within("security_events.kind", e.kind, HC_SEC_DESTRUCTIVE);
+    Within("security_events.kind", e.kind, HC_SEC_SETTING);
     Strings("security_events", {e.role, e.database, e.application, e.client_addr, e.object, e.detail});
   }
 }

@@ -51,8 +51,9 @@ TEST(Failures, AllAreThere) {
                                      {"S03", "server_file_access"},
                                      {"S04", "bulk_exfiltration"},
                                      {"S05", "injection_probing"},
-                                     {"S06", "destructive_statement"}};
-  ASSERT_EQ(Failures().size(), 13u);
+                                     {"S06", "destructive_statement"},
+                                     {"S08", "setting_tampering"}};
+  ASSERT_EQ(Failures().size(), 14u);
   for (const auto& [id, type] : expected) {
     const FailureDef* failure = FindFailure(id);
     ASSERT_NE(failure, nullptr) << id;

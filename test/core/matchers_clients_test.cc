@@ -355,5 +355,46 @@ TEST_F(DestructiveTest, ASuperusersIsANote) {
   EXPECT_EQ(found[0].severity, "info");
 }
 
+// ---- S08 ----
+
+class TamperingTest : public ClientsTest {
+ protected:
+  TamperingTest() : ClientsTest("setting_tampering") {}
+};
+
+TEST_F(TamperingTest, ASettingSwitchedOffIsToldUntilItIsOnAgain) {
+  world_.security_events.push_back(
+      {1, world_.now, HC_SEC_SETTING, 1, "dba", "shop", "psql", kHere, "fsync", "ALTER SYSTEM", 0, 0});
+  world_.server().unsafe_settings = HC_UNSAFE_FSYNC;
+  std::vector<Match> found = Look();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].subject, "fsync is off");
+  EXPECT_EQ(found[0].params.at("role"), "dba");
+  EXPECT_EQ(Look(1e6).size(), 1u);
+  world_.server().unsafe_settings = 0;
+  EXPECT_TRUE(Look().empty());
+  world_.server().unsafe_settings = HC_UNSAFE_AUTOVACUUM;
+  found = Look();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(TruthOf(found[0], "set_by_statement"), Truth::kAbsent);
+}
+
+TEST_F(TamperingTest, AServerStartedSoIsNot) {
+  FailureMatchers fresh;
+  world_.server().unsafe_settings = HC_UNSAFE_FSYNC | HC_UNSAFE_FULL_PAGE_WRITES;
+  for (int i = 0; i < 3; ++i) {
+    world_.Advance(1);
+    for (const Match& match : fresh.Run(world_.Observe(), thresholds_)) EXPECT_NE(match.failure_type, type_);
+  }
+}
+
+TEST_F(TamperingTest, ADeclaredMigrationMayButMustNotForget) {
+  world_.server().flags |= HC_SERVER_MIGRATION;
+  world_.server().unsafe_settings = HC_UNSAFE_AUTOVACUUM;
+  EXPECT_TRUE(Look().empty());
+  world_.server().flags = 0;
+  EXPECT_EQ(Look().size(), 1u);
+}
+
 }  // namespace
 }  // namespace heal

@@ -47,6 +47,17 @@ as('app', 'UPDATE big SET v = 3; DROP TABLE big');
 wait_incident($node, 'destructive_statement', '.*', 'DROP', "subject LIKE 'DROP of big%'");
 settle($node, 1);
 is(by_type('destructive_statement'), '4', 'what the role has done before is no news');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM heal_history'), '0', 'nothing was done by itself');
+
+# S08: the test server was started with fsync off, which is nobody's doing
+is(by_type('setting_tampering'), '0', 'a server that was started without fsync is no news');
+$node->safe_psql('postgres', 'ALTER SYSTEM SET full_page_writes = off');
+$node->reload;
+$i = wait_incident($node, 'setting_tampering', '.*', 'full_page_writes switched off');
+is($i->{subject}, 'full_page_writes is off', 'is named');
+wait_value($node, "SELECT explanation::text ~ 'ALTER SYSTEM by postgres' FROM heal.incidents WHERE incident_id = $i->{incident_id}", 't', 'with who did it');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET full_page_writes');
+$node->reload;
+wait_value($node, "SELECT resolved_at IS NOT NULL FROM heal_incidents WHERE incident_id = $i->{incident_id}", 't', 'it ends with its cause');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM heal_history WHERE component = 'security'), '0', 'nothing was done about any of it');
 log_ends_well($node);
 done_testing();

@@ -250,7 +250,8 @@ typedef enum hc_security_kind
 	HC_SEC_SERVER_PROGRAM,		/* a program was run on the server */
 	HC_SEC_SERVER_FILE,			/* a file of the server was read or written */
 	HC_SEC_UNTRUSTED_CODE,		/* code that can do what the server can was installed */
-	HC_SEC_DESTRUCTIVE			/* all rows of a table are changed, removed or dropped with it */
+	HC_SEC_DESTRUCTIVE,			/* all rows of a table are changed, removed or dropped with it */
+	HC_SEC_SETTING				/* ALTER SYSTEM of a setting that protects the data */
 } hc_security_kind;
 
 /* A statement that matters for security, as a hook saw it succeed or begin. */
@@ -320,6 +321,16 @@ enum
 	HC_SERVER_HEALER_CRASHED = 1 << 4	/* the healer itself died before: observe */
 };
 
+/* Settings that protect the data, not as they should be. */
+enum
+{
+	HC_UNSAFE_FSYNC = 1 << 0,
+	HC_UNSAFE_FULL_PAGE_WRITES = 1 << 1,
+	HC_UNSAFE_AUTOVACUUM = 1 << 2,
+	HC_UNSAFE_ZERO_DAMAGED_PAGES = 1 << 3,
+	HC_UNSAFE_IGNORE_CHECKSUM_FAILURE = 1 << 4
+};
+
 typedef struct hc_server
 {
 	uint32_t	flags;				/* HC_SERVER_* */
@@ -332,6 +343,7 @@ typedef struct hc_server
 	int64_t		wal_disk_free_bytes;	/* -1 unknown */
 	int64_t		wal_disk_total_bytes;	/* -1 unknown */
 	int32_t		max_wal_size_file;	/* 1: set in a file other than postgresql.auto.conf's reach (command line) */
+	uint32_t	unsafe_settings;	/* HC_UNSAFE_*, of the server, not of a session */
 } hc_server;
 
 /* ---- settings (GUCs) ---- */

@@ -192,6 +192,9 @@ constexpr NodeDef kNodes[] = {
     {"many_objects_refused", kMechanism, "security", 0.002, "",
      "The refusals are about several objects (S05)"},
     {"same_error_again", kMechanism, "security", 0.01, "", "The errors are the same again and again (S05)"},
+    {"unsafe_setting", kMechanism, "security", 0.002, "",
+     "A setting that protects the data was switched off while the server ran (S08)"},
+    {"set_by_statement", kMechanism, "security", 0.01, "", "ALTER SYSTEM did it, not an edit of a file (S08)"},
     {"whole_table_lost", kMechanism, "security", 0.002, "",
      "All rows of a large table were changed, removed or dropped (S06)"},
 
@@ -219,6 +222,8 @@ constexpr NodeDef kNodes[] = {
      "S05: a role at an address tries out what it may do"},
     {"destructive_statement", kSymptom, "security", 0.002, "",
      "S06: all rows of a large table are changed or gone"},
+    {"setting_tampering", kSymptom, "security", 0.002, "",
+     "S08: a setting that protects the data is off"},
     {"brute_force", kSymptom, "security", 0.002, "auth_failures",
      "S01: many logins from one address fail"},
     {"stale_snapshot", kSymptom, "transactions", 0.002, "horizon_age",
@@ -380,6 +385,11 @@ constexpr EdgeDef kEdges[] = {
     {"intrusion", "whole_table_lost", kContributing, 0.40},
     {"administration", "whole_table_lost", kDirect, 0.40},
     {"whole_table_lost", "destructive_statement", kDirect, 0.95},
+    {"intrusion", "unsafe_setting", kContributing, 0.40},
+    {"administration", "unsafe_setting", kDirect, 0.40},
+    {"administration", "set_by_statement", kContributing, 0.50},
+    {"intrusion", "set_by_statement", kContributing, 0.50},
+    {"unsafe_setting", "setting_tampering", kDirect, 0.95},
 };
 
 constexpr std::array<std::pair<std::string_view, double>, 3> kEdgeTypes = {{

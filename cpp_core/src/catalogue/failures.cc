@@ -148,6 +148,10 @@ constexpr ThresholdDef kDestructiveStatement[] = {
      "A role that did such a thing in this time before is not reported again"},
 };
 
+constexpr ThresholdDef kSettingTampering[] = {
+    {"grace_s", "s", 0, 0, kDay, "Time a setting must have been unsafe before it is told of"},
+};
+
 constexpr FailureDef kFailures[] = {
     {"P01", "idle_in_transaction_blocker", "locks", "performance", "warning",
      "A session that is idle inside a transaction holds locks others wait for.",
@@ -238,6 +242,11 @@ constexpr FailureDef kFailures[] = {
      "Tell a person, with who did what to which table.",
      "Shown for some minutes; whether it was meant stays a person's to judge.",
      "None by itself: restore to a point in time before it.", "Undo it by itself.", kDestructiveStatement},
+    {"S08", "setting_tampering", "security", "security", "warning",
+     "A setting that protects the data was switched off while the server ran: fsync, full_page_writes, autovacuum, "
+     "zero_damaged_pages, ignore_checksum_failure.",
+     "Tell a person, with who set it, or that a file was edited.", "The setting is as it should be again.",
+     "None needed.", "Set it back: a person may have meant it; blame a server that was started so.", kSettingTampering},
 };
 
 // Position of a limit in catalogue order, or -1.

@@ -113,7 +113,7 @@ void PrivilegedActMatcher::Run(const MatchInput& input, std::vector<Match>* out)
     const hc_security_event& event = observation.security_events[i];
     if (event.seq <= last_seq_) continue;
     last_seq_ = event.seq;
-    if (event.kind != HC_SEC_DESTRUCTIVE) Note(input, event);
+    if (event.kind <= HC_SEC_UNTRUSTED_CODE) Note(input, event);
   }
   for (auto at = acts_.begin(); at != acts_.end();) {
     const std::string& type = std::get<0>(at->first);

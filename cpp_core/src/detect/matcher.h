@@ -54,6 +54,7 @@ std::unique_ptr<Matcher> MakePrivilegedActMatcher();         // S02, S03
 std::unique_ptr<Matcher> MakeExfiltrationMatcher();         // S04
 std::unique_ptr<Matcher> MakeProbingMatcher();              // S05
 std::unique_ptr<Matcher> MakeDestructiveMatcher();          // S06
+std::unique_ptr<Matcher> MakeSettingTamperingMatcher();     // S08
 
 // ---- shared by the matchers ----
 

@@ -37,6 +37,7 @@ FailureMatchers::FailureMatchers() {
   matchers_.push_back(MakeExfiltrationMatcher());
   matchers_.push_back(MakeProbingMatcher());
   matchers_.push_back(MakeDestructiveMatcher());
+  matchers_.push_back(MakeSettingTamperingMatcher());
 }
 
 FailureMatchers::~FailureMatchers() = default;
