@@ -58,6 +58,6 @@ wait_value($node, "SELECT explanation::text ~ 'ALTER SYSTEM by postgres' FROM he
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET full_page_writes');
 $node->reload;
 wait_value($node, "SELECT resolved_at IS NOT NULL FROM heal_incidents WHERE incident_id = $i->{incident_id}", 't', 'it ends with its cause');
-is($node->safe_psql('postgres', q(SELECT count(*) FROM heal_history WHERE component = 'security'), '0', 'nothing was done about any of it');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM heal_history WHERE component = 'security')), '0', 'nothing was done about any of it');
 log_ends_well($node);
 done_testing();
