@@ -12,6 +12,12 @@
  */
 #include "pg_heal.h"
 
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "postmaster/autovacuum.h"
+#include "storage/bufmgr.h"
+#include "utils/guc.h"
+
 static void
 collect_logins(hc_observation *obs)
 {
@@ -39,9 +45,24 @@ collect_logins(hc_observation *obs)
 		login->failures = slots[i].failures;
 		login->successes = slots[i].successes;
 		login->last_at = slots[i].last_at;
+		login->broken_in = slots[i].broken_in;
 		obs->n_logins++;
 	}
 	obs->logins = logins;
+}
+
+/* As this process has them: like the server, unless the healer's role says otherwise. */
+uint32
+collect_unsafe_settings(void)
+{
+	/* Its variable is not exported. */
+	const char *ignore_failure = GetConfigOption("ignore_checksum_failure", true, false);
+
+	return (enableFsync ? 0 : HC_UNSAFE_FSYNC) |
+		(fullPageWrites ? 0 : HC_UNSAFE_FULL_PAGE_WRITES) |
+		(autovacuum_start_daemon ? 0 : HC_UNSAFE_AUTOVACUUM) |
+		(zero_damaged_pages ? HC_UNSAFE_ZERO_DAMAGED_PAGES : 0) |
+		(ignore_failure != NULL && strcmp(ignore_failure, "on") == 0 ? HC_UNSAFE_IGNORE_CHECKSUM_FAILURE : 0);
 }
 
 void

@@ -34,6 +34,13 @@
 #define COMPAT_EXECUTOR_RUN_PASS query_desc, direction, count, execute_once
 #endif
 
+/* Table statistics dropped the n_ of their fields in 16. */
+#if PG_VERSION_NUM >= 160000
+#define COMPAT_LIVE_TUPLES(entry) ((entry)->live_tuples)
+#else
+#define COMPAT_LIVE_TUPLES(entry) ((entry)->n_live_tuples)
+#endif
+
 /* Index of this process in ProcGlobal->allProcs. */
 static inline int
 compat_my_procno(void)

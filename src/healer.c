@@ -524,6 +524,8 @@ run_security(void *arg)
 	Tick	   *tick = arg;
 
 	collect_security(&tick->obs);
+	collect_clients(&tick->obs, tick->full);
+	tick->server.unsafe_settings = collect_unsafe_settings();
 }
 
 static void
@@ -613,7 +615,7 @@ collect_facts(Tick *tick)
 		collect(tick, PART_HOST, run_host);
 	if (!collect(tick, PART_SECURITY, run_security))
 	{
-		obs->n_logins = obs->n_security_events = 0;
+		obs->n_logins = obs->n_security_events = obs->n_clients = 0;
 		obs->logins = NULL;
 	}
 
@@ -1030,7 +1032,8 @@ provoked(int64 now)
 {
 	bool		wanted = pg_atomic_read_u32(&heal_shared->wake_wanted) != 0 ||
 		pg_atomic_read_u64(&heal_shared->config_generation) != config_generation_seen ||
-		waiters_appeared();
+		waiters_appeared() ||
+		clients_look_due(now, last_step);
 
 	if (!wanted)
 		return false;

@@ -75,6 +75,7 @@ typedef struct ExecSlot
 {
 	pg_atomic_uint64 rate;		/* TickRate; the healer may set it to 0 */
 	pg_atomic_uint64 time_ns;
+	pg_atomic_uint64 rows;		/* returned to the client */
 	pg_atomic_uint64 latency[HEAL_LATENCY_BUCKETS];
 	pg_atomic_uint64 errors;
 
@@ -154,6 +155,7 @@ slot_initialize(ExecSlot *slot, TickRate rate)
 	pg_atomic_init_u64(&slot->rate, rate);
 	pg_atomic_init_u64(&slot->errors, 0);
 	pg_atomic_init_u64(&slot->time_ns, 0);
+	pg_atomic_init_u64(&slot->rows, 0);
 	for (int b = 0; b < HEAL_LATENCY_BUCKETS; b++)
 		pg_atomic_init_u64(&slot->latency[b], 0);
 }
@@ -363,6 +365,15 @@ ends_in_finish(const QueryDesc *query_desc)
 		query_desc->plannedstmt->hasModifyingCTE;
 }
 
+/* The rows of COPY are counted by its own hook, with those that have no plan. */
+static inline bool
+goes_to_client(const QueryDesc *query_desc)
+{
+	const CommandDest dest = query_desc->dest->mydest;
+
+	return dest == DestRemote || dest == DestRemoteExecute || dest == DestRemoteSimple;
+}
+
 static inline void
 run_next(COMPAT_EXECUTOR_RUN_ARGS)
 {
@@ -391,7 +402,11 @@ heal_executor_run(COMPAT_EXECUTOR_RUN_ARGS)
 	run_next(COMPAT_EXECUTOR_RUN_PASS);
 
 	if (!ends_in_finish(query_desc))
+	{
+		if (goes_to_client(query_desc))
+			slot_add(&my_slot->rows, query_desc->estate->es_processed);
 		exec_record(false);
+	}
 }
 
 static void
@@ -403,7 +418,10 @@ heal_executor_finish(QueryDesc *query_desc)
 		standard_ExecutorFinish(query_desc);
 
 	if (running == query_desc)
+	{
 		exec_record(false);
+		object_note_change(query_desc);
+	}
 }
 
 /* The end of a transaction is the end of whatever ran in it. */
@@ -440,6 +458,22 @@ exec_subxact_callback(SubXactEvent event, SubTransactionId my_subid,
 		event == SUBXACT_EVENT_ABORT_SUB &&
 		GetCurrentTransactionNestLevel() <= running_level)
 		exec_record(true);
+}
+
+/* Rows a COPY gave away. */
+void
+hooks_note_rows(uint64 rows)
+{
+	if (my_slot != NULL || exec_attach())
+		slot_add(&my_slot->rows, rows);
+}
+
+/* What a backend has counted, with what others counted in its slot before. */
+void
+hooks_slot_counts(int procno, uint64 *rows, uint64 *statements)
+{
+	*rows = pg_atomic_read_u64(&exec_slots[procno].slot.rows);
+	*statements = slot_calls(&exec_slots[procno].slot);
 }
 
 /* Go back to the clock when the counter no longer agrees with it. */
@@ -635,7 +669,10 @@ heal_emit_log(ErrorData *edata)
 			note_log_line(edata);
 		note_damage(edata->sqlerrcode);
 		if (edata->elevel >= ERROR)
+		{
 			note_error(edata->sqlerrcode);
+			client_note_error(edata);
+		}
 		inside = false;
 	}
 
@@ -691,7 +728,7 @@ auth_slot(const char *role, const char *addr)
 	return victim;
 }
 
-/* Write down one attempt; true if it makes a burst of failures. */
+/* Write down one attempt; true if it makes a burst of failures, or ends one. */
 static bool
 auth_note(const char *role, const char *addr, bool success)
 {
@@ -702,10 +739,17 @@ auth_note(const char *role, const char *addr, bool success)
 	LWLockAcquire(heal_shared->auth_lock, LW_EXCLUSIVE);
 	slot = auth_slot(role, addr);
 	if (success)
+	{
 		slot->successes++;
+		if (slot->run >= AUTH_BURST_FAILURES)
+			slot->broken_in++;
+		burst = slot->run >= AUTH_BURST_FAILURES;
+		slot->run = 0;
+	}
 	else
 	{
 		slot->failures++;
+		slot->run++;
 		burst = slot->failures % AUTH_BURST_FAILURES == 0 &&
 			now - slot->last_at < AUTH_BURST_GAP_US;
 	}
@@ -741,6 +785,8 @@ heal_client_authentication(Port *port, int status)
 
 	if (auth_note(role, addr, status == STATUS_OK))
 		hooks_request_look();
+	if (status == STATUS_OK)
+		client_attach(port, role, addr);
 }
 
 /*---- Installation ----*/

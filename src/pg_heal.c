@@ -36,5 +36,6 @@ _PG_init(void)
 	shmem_init();
 	hooks_install();
 	security_install();
+	object_hook_install();
 	launcher_register();
 }

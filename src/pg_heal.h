@@ -160,6 +160,8 @@ typedef struct HealAuthSlot
 	char		addr[64];
 	uint64		failures;
 	uint64		successes;
+	uint64		broken_in;		/* successes right after a run of failures */
+	uint64		run;			/* failures since the last success */
 	TimestampTz last_at;
 } HealAuthSlot;
 
@@ -294,8 +296,22 @@ extern void hooks_read_exec(HealExecTotals *totals);
 /* The same for one database; without the latency histogram. */
 extern void hooks_read_exec_database(Oid database, HealExecTotals *totals);
 
+/* Of the slot of a PGPROC, since server start. */
+extern void hooks_slot_counts(int procno, uint64 *rows, uint64 *statements);
+extern void hooks_note_rows(uint64 rows);
+
 /* Ask the healer for a look, unless somebody has. */
 extern void hooks_request_look(void);
+
+/* ---- clients.c ---- */
+
+struct Port;
+extern Size clients_shmem_size(void);
+extern void clients_shmem_startup(bool found, LWLock *lock);
+extern void client_attach(const struct Port *port, const char *role, const char *addr);
+extern void client_note_error(const ErrorData *edata);
+extern bool clients_look_due(int64 now, int64 last_look);
+extern void collect_clients(hc_observation *obs, bool full);
 
 /* ---- security_hook.c ---- */
 
@@ -303,6 +319,14 @@ extern Size security_shmem_size(void);
 extern void security_shmem_startup(bool found);
 extern void security_install(void); /* from _PG_init */
 extern int	security_read(uint64 *seq, hc_security_event **events);
+extern void security_note(hc_security_kind kind, const char *object, const char *detail, double rows, double of_rows);
+
+/* ---- object_hook.c ---- */
+
+struct QueryDesc;
+extern void object_hook_install(void);	/* from _PG_init */
+/* A statement of a client that changed rows has finished. */
+extern void object_note_change(const struct QueryDesc *query_desc);
 
 /* ---- launcher.c, healer.c ---- */
 
@@ -335,6 +359,7 @@ extern void collect_locks(hc_observation *obs, double *metrics);	/* after sessio
 extern void collect_server(hc_observation *obs, hc_server *server, double *metrics);	/* counters, checkpointer, WAL, archiver, disk */
 extern double host_own_memory(int pid);
 extern void collect_host(double *metrics);	/* CPU, memory and disk of the machine, memory of backends */
+extern uint32 collect_unsafe_settings(void);
 extern void collect_security(hc_observation *obs);	/* logins, statements that matter for security */
 extern void collect_replication(hc_observation *obs, double *metrics);	/* standbys, slots, prepared transactions, horizon */
 extern void collect_hooks(double *metrics, bool whole_interval);	/* executor, log, authentication counters */

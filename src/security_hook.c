@@ -48,6 +48,8 @@ typedef struct Event
 	char		addr[64];
 	char		object[OBJECT];
 	char		detail[OBJECT];
+	double		rows;
+	double		of_rows;
 } Event;
 
 typedef struct SecurityShared
@@ -123,6 +125,8 @@ security_read(uint64 *seq, hc_security_event **events)
 			.client_addr = event->addr,
 			.object = collect_text(event->object, OBJECT),
 			.detail = event->detail,
+			.rows = event->rows,
+			.of_rows = event->of_rows,
 		};
 	}
 	*seq = last;
@@ -140,8 +144,9 @@ copy_cut(char *to, const char *from, size_t size)
 	to[n] = '\0';
 }
 
-static void
-note(hc_security_kind kind, const char *object, const char *detail)
+/* For the other hooks, too; the caller is in a transaction. */
+void
+security_note(hc_security_kind kind, const char *object, const char *detail, double rows, double of_rows)
 {
 	Event		event;
 	char	   *name;
@@ -161,12 +166,20 @@ note(hc_security_kind kind, const char *object, const char *detail)
 		strlcpy(event.addr, MyProcPort->remote_host, sizeof(event.addr));
 	copy_cut(event.object, object == NULL ? "" : object, sizeof(event.object));
 	strlcpy(event.detail, detail, sizeof(event.detail));
+	event.rows = rows;
+	event.of_rows = of_rows;
 
 	SpinLockAcquire(&security_shared->mutex);
 	event.seq = ++security_shared->last_seq;
 	security_shared->ring[event.seq % RING] = event;
 	SpinLockRelease(&security_shared->mutex);
 	hooks_request_look();
+}
+
+static void
+note(hc_security_kind kind, const char *object, const char *detail)
+{
+	security_note(kind, object, detail, 0, 0);
 }
 
 /*---- What the statements do ----*/
@@ -288,6 +301,17 @@ is_untrusted_extension(const char *name)
 	return false;
 }
 
+/* Settings that protect the data. */
+static void
+note_alter_system(const AlterSystemStmt *stmt)
+{
+	static const char *const names[] = {"fsync", "full_page_writes", "autovacuum", "zero_damaged_pages", "ignore_checksum_failure"};
+
+	for (int i = 0; i < lengthof(names); i++)
+		if (stmt->setstmt->name != NULL && pg_strcasecmp(stmt->setstmt->name, names[i]) == 0)
+			note(HC_SEC_SETTING, names[i], "ALTER SYSTEM");
+}
+
 static void
 note_before(Node *statement)
 {
@@ -314,12 +338,35 @@ note_after(Node *statement)
 			if (!creating_extension && is_c_function(castNode(CreateFunctionStmt, statement)))
 				note(HC_SEC_UNTRUSTED_CODE, NameListToString(castNode(CreateFunctionStmt, statement)->funcname), "C function");
 			break;
+		case T_AlterSystemStmt:
+			note_alter_system(castNode(AlterSystemStmt, statement));
+			break;
 		case T_CreateExtensionStmt:
 			if (is_untrusted_extension(castNode(CreateExtensionStmt, statement)->extname))
 				note(HC_SEC_UNTRUSTED_CODE, castNode(CreateExtensionStmt, statement)->extname, "extension");
 			break;
 		default:
 			break;
+	}
+}
+
+/*
+ * Statements whose rows go to the client without passing the executor's hook on
+ * the way, or through a store that could be anybody's.
+ */
+static bool
+gives_rows(Node *statement, ProcessUtilityContext context)
+{
+	switch (nodeTag(statement))
+	{
+		case T_CopyStmt:
+			return !castNode(CopyStmt, statement)->is_from;
+		case T_FetchStmt:
+			return !castNode(FetchStmt, statement)->ismove && context == PROCESS_UTILITY_TOPLEVEL;
+		case T_ExecuteStmt:
+			return context == PROCESS_UTILITY_TOPLEVEL;
+		default:
+			return false;
 	}
 }
 
@@ -331,7 +378,9 @@ heal_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_onl
 	/* A statement may free its own tree: COMMIT in a procedure does. */
 	Node	   *statement = pstmt->utilityStmt;
 	const bool	later = IsA(statement, CreateRoleStmt) || IsA(statement, AlterRoleStmt) || IsA(statement, GrantRoleStmt) ||
-		IsA(statement, CreateFunctionStmt) || IsA(statement, CreateExtensionStmt);
+		IsA(statement, CreateFunctionStmt) || IsA(statement, CreateExtensionStmt) || IsA(statement, AlterSystemStmt);
+
+	const bool	rows_leave = gives_rows(statement, context);
 
 	note_before(statement);
 	if (prev_process_utility)
@@ -340,6 +389,8 @@ heal_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_onl
 		standard_ProcessUtility(pstmt, query_string, read_only_tree, context, params, query_env, dest, qc);
 	if (later)
 		note_after(statement);
+	if (rows_leave && qc != NULL)
+		hooks_note_rows(qc->nprocessed);
 }
 
 void

@@ -43,7 +43,8 @@ shmem_request(void)
 	RequestAddinShmemSpace(MAXALIGN(sizeof(HealShared)));
 	RequestAddinShmemSpace(hooks_shmem_size());
 	RequestAddinShmemSpace(security_shmem_size());
-	RequestNamedLWLockTranche(HEAL_TRANCHE, 2);
+	RequestAddinShmemSpace(clients_shmem_size());
+	RequestNamedLWLockTranche(HEAL_TRANCHE, 3);
 }
 
 /* First contents of a fresh segment. */
@@ -94,6 +95,7 @@ shmem_startup(void)
 		shmem_initialize(heal_shared);
 	hooks_shmem_startup(found);
 	security_shmem_startup(found);
+	clients_shmem_startup(found, &GetNamedLWLockTranche(HEAL_TRANCHE)[2].lock);
 	LWLockRelease(AddinShmemInitLock);
 
 	memory_was_set_up = true;

@@ -79,9 +79,14 @@ void CheckReplication(const hc_observation& o) {
 void CheckLogins(const hc_observation& o) {
   for (const hc_login& l : Array(o.logins, o.n_logins, "logins")) Strings("logins", {l.role, l.address});
   for (const hc_security_event& e : Array(o.security_events, o.n_security_events, "security_events")) {
-    Within("security_events.kind", e.kind, HC_SEC_UNTRUSTED_CODE);
+    Within("security_events.kind", e.kind, HC_SEC_SETTING);
     Strings("security_events", {e.role, e.database, e.application, e.client_addr, e.object, e.detail});
   }
+}
+
+void CheckClients(const hc_observation& o) {
+  for (const hc_client& c : Array(o.clients, o.n_clients, "clients"))
+    Strings("clients", {c.role, c.database, c.application, c.client_addr});
 }
 
 void CheckInspected(const hc_observation& o) {
@@ -152,6 +157,7 @@ void CheckObservation(const hc_observation& o) {
   CheckLocks(o);
   CheckReplication(o);
   CheckLogins(o);
+  CheckClients(o);
   CheckInspected(o);
   CheckRequests(o);
 }

@@ -54,8 +54,12 @@ TEST(Failures, AllAreThere) {
                                      {"R11", "sequence_exhaustion"},
                                      {"S01", "brute_force"},
                                      {"S02", "privilege_escalation"},
-                                     {"S03", "server_file_access"}};
-  ASSERT_EQ(Failures().size(), 16u);
+                                     {"S03", "server_file_access"},
+                                     {"S04", "bulk_exfiltration"},
+                                     {"S05", "injection_probing"},
+                                     {"S06", "destructive_statement"},
+                                     {"S08", "setting_tampering"}};
+  ASSERT_EQ(Failures().size(), 20u);
   for (const auto& [id, type] : expected) {
     const FailureDef* failure = FindFailure(id);
     ASSERT_NE(failure, nullptr) << id;

@@ -162,6 +162,7 @@ class World {
     HEAL_LIST(sequences, sequences);
     HEAL_LIST(logins, logins);
     HEAL_LIST(security_events, security_events);
+    HEAL_LIST(clients, clients);
 #undef HEAL_LIST
     return o;
   }
@@ -178,6 +179,7 @@ class World {
   std::vector<hc_prepared> prepared;
   std::vector<hc_login> logins;
   std::vector<hc_security_event> security_events;
+  std::vector<hc_client> clients;
   std::vector<hc_slot> slots;
   std::vector<hc_standby> standbys;
   std::vector<hc_inspection> inspections;

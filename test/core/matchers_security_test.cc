@@ -23,7 +23,7 @@ class BruteForceTest : public MatcherTest {
       login.successes += successes;
       return;
     }
-    world_.logins.push_back({role, address, failures, successes, world_.now});
+    world_.logins.push_back({role, address, failures, successes, world_.now, 0});
   }
   std::vector<Match> Look(double seconds = 1) {
     world_.Advance(seconds);
@@ -52,6 +52,24 @@ TEST_F(BruteForceTest, ALoginThatSucceedsAfterwardsIsCritical) {
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].severity, "critical");
   EXPECT_EQ(TruthOf(found[0], "login_after_failures"), Truth::kPresent);
+}
+
+TEST_F(BruteForceTest, FailuresAndTheLoginThatEndsThemInOneLookAreCritical) {
+  Login("app", kAttacker, 20, 1);
+  EXPECT_EQ(Look().at(0).severity, "warning") << "the login may have come first";
+  Login("root", "203.0.113.10", 20, 1);
+  world_.logins.back().broken_in = 1;
+  const std::vector<Match> found = Look();
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].severity, "critical") << found[0].subject;
+  EXPECT_EQ(found[0].params.at("role"), "root");
+  EXPECT_EQ(found[1].severity, "warning");
+}
+
+TEST_F(BruteForceTest, FewMistypedPasswordsAndASuccessAreNot) {
+  Login("app", "10.0.0.3", 6, 1);
+  world_.logins.back().broken_in = 1;
+  EXPECT_TRUE(Look().empty());
 }
 
 TEST_F(BruteForceTest, TheSameRoleElsewhereIsNotBlamed) {
@@ -114,7 +132,7 @@ TEST_F(BruteForceTest, ManyAddressesStayBounded) {
   for (int i = 0; i < 2000; ++i) {
     world_.logins.clear();
     names.push_back("198.51.100." + std::to_string(i));
-    world_.logins.push_back({"app", names.back().c_str(), 20, 0, world_.now});
+    world_.logins.push_back({"app", names.back().c_str(), 20, 0, world_.now, 0});
     EXPECT_LE(Look(0.01).size(), 256u);
   }
 }
@@ -123,7 +141,7 @@ class PrivilegedActTest : public MatcherTest {
  protected:
   void Act(hc_security_kind kind, const char* role, const char* object, const char* detail) {
     world_.security_events.push_back(
-        {++seq_, world_.now, kind, 0, role, "shop", "web", "10.0.0.1", object, detail});
+        {++seq_, world_.now, kind, 0, role, "shop", "web", "10.0.0.1", object, detail, 0, 0});
   }
   std::vector<Match> Look(const char* type, double seconds = 1) {
     world_.Advance(seconds);

@@ -241,6 +241,7 @@ typedef struct hc_login
 	uint64_t	failures;
 	uint64_t	successes;
 	int64_t		last_at;
+	uint64_t	broken_in;			/* successes that came right after five or more failures */
 } hc_login;
 
 typedef enum hc_security_kind
@@ -248,7 +249,9 @@ typedef enum hc_security_kind
 	HC_SEC_PRIVILEGE,			/* a role got an attribute or membership of power */
 	HC_SEC_SERVER_PROGRAM,		/* a program was run on the server */
 	HC_SEC_SERVER_FILE,			/* a file of the server was read or written */
-	HC_SEC_UNTRUSTED_CODE		/* code that can do what the server can was installed */
+	HC_SEC_UNTRUSTED_CODE,		/* code that can do what the server can was installed */
+	HC_SEC_DESTRUCTIVE,			/* all rows of a table are changed, removed or dropped with it */
+	HC_SEC_SETTING				/* ALTER SYSTEM of a setting that protects the data */
 } hc_security_kind;
 
 /* A statement that matters for security, as a hook saw it succeed or begin. */
@@ -262,9 +265,42 @@ typedef struct hc_security_event
 	const char *database;
 	const char *application;
 	const char *client_addr;
-	const char *object;			/* role, program or file; cut, without arguments */
-	const char *detail;			/* "SUPERUSER", "member of pg_read_server_files" */
+	const char *object;			/* role, program, file, function or table; cut, without arguments */
+	const char *detail;			/* "SUPERUSER", "member of pg_read_server_files", "DELETE without WHERE" */
+	double		rows;				/* DESTRUCTIVE: changed or lost ... */
+	double		of_rows;			/* ... of so many, else 0 */
 } hc_security_event;
+
+/* Errors that somebody makes who tries out what statements the server takes. */
+enum
+{
+	HC_PROBE_SYNTAX = 1 << 0,		/* 42601 */
+	HC_PROBE_TEXT = 1 << 1,			/* 22P02: not a number, not a date */
+	HC_PROBE_TYPE = 1 << 2,			/* 42804 42846 */
+	HC_PROBE_POSITION = 1 << 3,		/* 42P10 42803: ORDER BY, GROUP BY */
+	HC_PROBE_CARDINALITY = 1 << 4,	/* 21000 */
+	HC_PROBE_COLUMN = 1 << 5,		/* 42703 42702 */
+	HC_PROBE_TABLE = 1 << 6,		/* 42P01 3F000 */
+	HC_PROBE_FUNCTION = 1 << 7		/* 42883 */
+};
+
+/* What the sessions of a client got and were refused since the observation
+ * before. Clients that did nothing are not listed. */
+typedef struct hc_client
+{
+	const char *role;
+	const char *database;
+	const char *application;	/* as named when connecting */
+	const char *client_addr;	/* "" for a local socket */
+	uint32_t	flags;				/* HC_SESSION_SUPERUSER, _REPLICATION */
+	uint64_t	rows;				/* returned by finished statements, COPY too */
+	uint64_t	statements;			/* that were executed, of any kind but utility */
+	uint64_t	refused;			/* permission denied, 42501 ... */
+	uint64_t	refused_what;		/* ... a bit for each message, equal ones the same */
+	uint64_t	probing;			/* errors of the kinds HC_PROBE_* ... */
+	uint64_t	probing_what;
+	uint32_t	probing_kinds;
+} hc_client;
 
 /* A database the inspectors looked at. Facts of a database not listed are
  * older than this observation and must not be taken as gone. */
@@ -283,6 +319,16 @@ enum
 	HC_SERVER_CRASH_RECOVERED = 1 << 2, /* this start followed a crash */
 	HC_SERVER_READ_ONLY = 1 << 3,	/* tables cannot be written now */
 	HC_SERVER_HEALER_CRASHED = 1 << 4	/* the healer itself died before: observe */
+};
+
+/* Settings that protect the data, not as they should be. */
+enum
+{
+	HC_UNSAFE_FSYNC = 1 << 0,
+	HC_UNSAFE_FULL_PAGE_WRITES = 1 << 1,
+	HC_UNSAFE_AUTOVACUUM = 1 << 2,
+	HC_UNSAFE_ZERO_DAMAGED_PAGES = 1 << 3,
+	HC_UNSAFE_IGNORE_CHECKSUM_FAILURE = 1 << 4
 };
 
 typedef struct hc_server
@@ -309,6 +355,7 @@ typedef struct hc_server
 	int64_t		max_slot_wal_keep_bytes;	/* not above 0: unlimited */
 	int64_t		freeze_max_age,
 				multixact_freeze_max_age;
+	uint32_t	unsafe_settings;	/* HC_UNSAFE_*, of the server, not of a session */
 } hc_server;
 
 /* ---- settings (GUCs) ---- */
@@ -492,6 +539,8 @@ typedef struct hc_observation
 	uint32_t	n_logins;
 	const hc_security_event *security_events;
 	uint32_t	n_security_events;
+	const hc_client *clients;
+	uint32_t	n_clients;
 	const hc_prepared *prepared;
 	uint32_t	n_prepared;
 	const hc_slot *slots;

@@ -181,6 +181,44 @@ constexpr ThresholdDef kSequenceExhaustion[] = {
     {"predict_within_s", "s", 30 * kDay, 0, 3650 * kDay, kPredictWithin},
 };
 
+constexpr ThresholdDef kBulkExfiltration[] = {
+    {"rows", "rows", 1000000, 1, kManyRows, "Rows given to one role in the window below which nothing is said"},
+    {"factor", "ratio", 10, 1, 1e6,
+     "Rows in relation to the most the role was given in a window of the last 30 days"},
+    {"window_s", "s", 600, 1, kDay, "Time over which rows are counted"},
+    {"history_s", "s", 7 * kDay, 0, 365 * kDay,
+     "Time the healer must have watched before it judges a role"},
+    {"new_place_s", "s", kDay, 0, 365 * kDay,
+     "Time for which an application at an address counts as new to a role; evidence only"},
+    {"quiet_s", "s", 600, 0, kDay, "Time below the limits before the failure is over"},
+};
+
+constexpr ThresholdDef kInjectionProbing[] = {
+    {"refusals", "errors", 20, 2, 1e6, "Statements of one role and address refused with 42501 in the window"},
+    {"objects", "errors", 3, 1, 64,
+     "Different refusals that make it a warning; fewer are an application that lacks a grant, a note"},
+    {"errors", "errors", 30, 2, 1e6,
+     "Errors in the window of the kinds that probing makes: 42601, 42703, 42P01, 42883, 22P02 ..."},
+    {"kinds", "sqlstates", 3, 1, 8,
+     "Kinds of SQLSTATE among them, of which one must be more than a missing name"},
+    {"different", "errors", 8, 1, 64, "Different messages among them; a broken deploy makes equal ones"},
+    {"error_share", "fraction", 0.3, 0, 1, "Share of these errors in what the role at the address ran"},
+    {"window_s", "s", 60, 1, 3600, "Time over which errors are counted"},
+    {"quiet_s", "s", 300, 0, kDay, "Time without such errors before the failure is over"},
+};
+
+constexpr ThresholdDef kDestructiveStatement[] = {
+    {"rows", "rows", 100000, 10000, kManyRows, "Rows that must be changed or lost"},
+    {"share", "fraction", 0.3, 0, 1, "Share of the rows of the table that must be changed or lost"},
+    {"shown_s", "s", 600, 10, kDay, "Time after the statement for which the failure is shown"},
+    {"novelty_s", "s", 30 * kDay, 0, 365 * kDay,
+     "A role that did such a thing in this time before is not reported again"},
+};
+
+constexpr ThresholdDef kSettingTampering[] = {
+    {"grace_s", "s", 0, 0, kDay, "Time a setting must have been unsafe before it is told of"},
+};
+
 constexpr FailureDef kFailures[] = {
     {"P01", "idle_in_transaction_blocker", "locks", "performance", "warning",
      "A session that is idle inside a transaction holds locks others wait for.",
@@ -292,6 +330,27 @@ constexpr FailureDef kFailures[] = {
      "Tell a person, with role, application and program or file.",
      "Shown for some minutes; the same by the same role is known from then on.",
      "None needed.", "Drop the function or the extension.", kServerFileAccess},
+    {"S04", "bulk_exfiltration", "security", "security", "warning",
+     "A role was given far more rows than in any window of the last 30 days.",
+     "Tell a person, with role, application, address and how much.",
+     "The role is given no more than is usual again.", "None needed.",
+     "End a dump, a load or a report; judge a superuser, a replication role or pg_dump.", kBulkExfiltration},
+    {"S05", "injection_probing", "security", "security", "warning",
+     "A role at an address tries out what it may do: errors of many kinds in a burst, or one refused "
+     "statement after the other; a note when it is the same refusal each time.",
+     "Tell a person, with role, application, address and the kinds of errors, never their text.",
+     "No more such errors from there.", "None needed.",
+     "Block by the text of a statement; blame a deploy for a column it lacks, or pg_restore.", kInjectionProbing},
+    {"S06", "destructive_statement", "security", "security", "warning",
+     "DELETE or UPDATE without WHERE, TRUNCATE or DROP of a large table by a role that does not do so as a rule.",
+     "Tell a person, with who did what to which table.",
+     "Shown for some minutes; whether it was meant stays a person's to judge.",
+     "None by itself: restore to a point in time before it.", "Undo it by itself.", kDestructiveStatement},
+    {"S08", "setting_tampering", "security", "security", "warning",
+     "A setting that protects the data was switched off while the server ran: fsync, full_page_writes, autovacuum, "
+     "zero_damaged_pages, ignore_checksum_failure.",
+     "Tell a person, with who set it, or that a file was edited.", "The setting is as it should be again.",
+     "None needed.", "Set it back: a person may have meant it; blame a server that was started so.", kSettingTampering},
 };
 
 // Position of a limit in catalogue order, or -1.

@@ -34,6 +34,7 @@ struct Address {
   bool raised = false;
   bool broken_in = false;  // a login succeeded after it was raised
   std::string role_in;     // whose
+  std::string after_run;   // a role that logged in right after a run of failures
 
   double Failures() const {
     double sum = 0;
@@ -55,6 +56,7 @@ class BruteForceMatcher : public Matcher {
   struct Totals {
     uint64_t failures = 0;
     uint64_t successes = 0;
+    uint64_t broken_in = 0;
   };
 
   void Note(const MatchInput& input, const hc_login& login);
@@ -110,6 +112,9 @@ void BruteForceMatcher::Note(const MatchInput& input, const hc_login& login) {
   if (!first_) {
     Add(input, login, static_cast<double>(Since(login.failures, before.failures)),
         static_cast<double>(Since(login.successes, before.successes)));
+    const auto address = addresses_.find(login.address);
+    if (address != addresses_.end() && Since(login.broken_in, before.broken_in) > 0)
+      address->second.after_run = login.role;
   }
 }
 
@@ -124,6 +129,9 @@ void BruteForceMatcher::Judge(const MatchInput& input, Address* address) const {
   if (!address->raised) {
     address->raised =
         failures >= limits.Get(kType, "failures") && share >= limits.Get(kType, "failed_share");
+    // Failures and the login that ended them may come between the same two looks.
+    address->broken_in = address->raised && !address->after_run.empty();
+    if (address->broken_in) address->role_in = address->after_run;
     return;
   }
   const auto quiet_us = static_cast<int64_t>(limits.Get(kType, "quiet_s") * 1e6);
@@ -169,7 +177,7 @@ void BruteForceMatcher::Run(const MatchInput& input, std::vector<Match>* out) {
   for (uint32_t i = 0; i < observation.n_logins; ++i) {
     const hc_login& login = observation.logins[i];
     Note(input, login);
-    now[{login.role, login.address}] = {login.failures, login.successes};
+    now[{login.role, login.address}] = {login.failures, login.successes, login.broken_in};
   }
   if (observation.logins != nullptr) {
     before_ = std::move(now);

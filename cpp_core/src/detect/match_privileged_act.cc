@@ -38,7 +38,7 @@ class PrivilegedActMatcher : public Matcher {
 
   std::map<Key, Act> acts_;
   // When a role last did what kind of thing: its habits.
-  std::map<std::pair<std::string, int>, int64_t> known_;
+  std::map<std::pair<std::string, std::string>, int64_t> known_;
   uint64_t last_seq_ = 0;
 };
 
@@ -49,7 +49,7 @@ const char* TypeOf(hc_security_kind kind) {
 // A habit is no news; it stays one as long as it is kept up.
 bool PrivilegedActMatcher::IsKnown(const MatchInput& input, const hc_security_event& event) {
   if (event.kind == HC_SEC_PRIVILEGE) return false;
-  const auto key = std::make_pair(std::string(event.role), static_cast<int>(event.kind));
+  const auto key = std::make_pair(std::string(event.role), std::string(event.detail));
   const auto found = known_.find(key);
   const double novelty_s = input.thresholds.Get(kFileAccess, "novelty_s");
   const double ago_s = found == known_.end() ? 0 : static_cast<double>(event.at - found->second) / 1e6;
@@ -113,7 +113,7 @@ void PrivilegedActMatcher::Run(const MatchInput& input, std::vector<Match>* out)
     const hc_security_event& event = observation.security_events[i];
     if (event.seq <= last_seq_) continue;
     last_seq_ = event.seq;
-    Note(input, event);
+    if (event.kind <= HC_SEC_UNTRUSTED_CODE) Note(input, event);
   }
   for (auto at = acts_.begin(); at != acts_.end();) {
     const std::string& type = std::get<0>(at->first);

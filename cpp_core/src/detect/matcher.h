@@ -52,6 +52,10 @@ std::unique_ptr<Matcher> MakeConnectionExhaustionMatcher();  // R04
 std::unique_ptr<Matcher> MakeExhaustionMatcher();            // R01, R03, R05, R06, R08, R11
 std::unique_ptr<Matcher> MakeBruteForceMatcher();            // S01
 std::unique_ptr<Matcher> MakePrivilegedActMatcher();         // S02, S03
+std::unique_ptr<Matcher> MakeExfiltrationMatcher();         // S04
+std::unique_ptr<Matcher> MakeProbingMatcher();              // S05
+std::unique_ptr<Matcher> MakeDestructiveMatcher();          // S06
+std::unique_ptr<Matcher> MakeSettingTamperingMatcher();     // S08
 
 // ---- shared by the matchers ----
 

@@ -35,6 +35,10 @@ FailureMatchers::FailureMatchers() {
   matchers_.push_back(MakeExhaustionMatcher());
   matchers_.push_back(MakeBruteForceMatcher());
   matchers_.push_back(MakePrivilegedActMatcher());
+  matchers_.push_back(MakeExfiltrationMatcher());
+  matchers_.push_back(MakeProbingMatcher());
+  matchers_.push_back(MakeDestructiveMatcher());
+  matchers_.push_back(MakeSettingTamperingMatcher());
 }
 
 FailureMatchers::~FailureMatchers() = default;
