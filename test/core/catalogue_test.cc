@@ -48,8 +48,15 @@ TEST(Failures, AllAreThere) {
                                      {"R04", "connection_exhaustion"},
                                      {"S01", "brute_force"},
                                      {"S02", "privilege_escalation"},
-                                     {"S03", "server_file_access"}};
-  ASSERT_EQ(Failures().size(), 10u);
+                                     {"S03", "server_file_access"},
+                                     {"Q01", "checksum_failure"},
+                                     {"Q02", "index_corruption"},
+                                     {"Q05", "constraint_violation_burst"},
+                                     {"Q06", "sequence_behind"},
+                                     {"Q07", "unvalidated_constraint"},
+                                     {"Q08", "distribution_drift"},
+                                     {"Q09", "row_count_cliff"}};
+  ASSERT_EQ(Failures().size(), 18u);  // Q03 has nothing to set
   for (const auto& [id, type] : expected) {
     const FailureDef* failure = FindFailure(id);
     ASSERT_NE(failure, nullptr) << id;
@@ -125,7 +132,7 @@ TEST(Thresholds, ALimitThatClearsIsAtMostTheOneThatRaises) {
       EXPECT_FALSE(std::isnan(limits.Get(failure.type, limit.raised_by))) << failure.type << " " << limit.name;
     }
   }
-  EXPECT_EQ(pairs, 7);
+  EXPECT_EQ(pairs, 14);
 }
 
 }  // namespace

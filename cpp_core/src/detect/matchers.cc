@@ -34,6 +34,12 @@ FailureMatchers::FailureMatchers() {
   matchers_.push_back(MakeConnectionExhaustionMatcher());
   matchers_.push_back(MakeBruteForceMatcher());
   matchers_.push_back(MakePrivilegedActMatcher());
+  matchers_.push_back(MakeChecksumFailureMatcher());
+  matchers_.push_back(MakeDataFaultMatcher());
+  matchers_.push_back(MakeConstraintBurstMatcher());
+  matchers_.push_back(MakeSequenceBehindMatcher());
+  matchers_.push_back(MakeDistributionDriftMatcher());
+  matchers_.push_back(MakeRowCountCliffMatcher());
 }
 
 FailureMatchers::~FailureMatchers() = default;
@@ -83,6 +89,16 @@ std::vector<Match> FailureMatchers::Run(const hc_observation& observation, const
   }
   AddOwnActions(observation.now_us, &matches);
   return matches;
+}
+
+void FailureMatchers::Restore(const hc_record& record) {
+  for (const std::unique_ptr<Matcher>& matcher : matchers_) matcher->Restore(record);
+}
+
+std::vector<MatcherRecord> FailureMatchers::TakeRecords() {
+  std::vector<MatcherRecord> records;
+  for (const std::unique_ptr<Matcher>& matcher : matchers_) matcher->TakeRecords(&records);
+  return records;
 }
 
 void FailureMatchers::NoteOwnAction(std::string_view fingerprint, int64_t now_us) {

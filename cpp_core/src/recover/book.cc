@@ -106,6 +106,8 @@ void Book::LoadRow(const hc_record& record) {
       return next(&next_anomaly_);
     case HC_T_AUDIT:
       return next(&next_audit_);
+    case HC_T_COLUMN_GENERATIONS:
+      return;  // of a matcher
     case HC_T_COUNT:
       break;
   }
