@@ -523,6 +523,7 @@ run_security(void *arg)
 	Tick	   *tick = arg;
 
 	collect_security(&tick->obs);
+	collect_violations(&tick->obs);
 }
 
 static void
@@ -548,7 +549,10 @@ run_config(void *arg)
 
 	/* While the extension is being dropped the configuration stays as it is. */
 	if (store_pin_extension())
+	{
 		tick->config = store_load_config();
+		watch_load();
+	}
 }
 
 /* Run a collector in the tick's transaction; its metrics count only as a whole. */
@@ -597,7 +601,10 @@ collect_facts(Tick *tick)
 	if (collect(tick, PART_SERVER, run_server))
 		last_server = tick->server;
 	else
+	{
 		tick->server = last_server;
+		obs->n_checksums = 0;
+	}
 	if (!tables_writable)
 		tick->server.flags |= HC_SERVER_READ_ONLY;
 
@@ -609,12 +616,13 @@ collect_facts(Tick *tick)
 		collect(tick, PART_HOST, run_host);
 	if (!collect(tick, PART_SECURITY, run_security))
 	{
-		obs->n_logins = obs->n_security_events = 0;
+		obs->n_logins = obs->n_security_events = obs->n_violations = 0;
 		obs->logins = NULL;
 	}
 
 	if (!collect(tick, PART_INSPECTIONS, run_inspections))
-		obs->n_inspections = obs->n_tables = obs->n_indexes = obs->n_sequences = 0;
+		obs->n_inspections = obs->n_tables = obs->n_indexes = obs->n_sequences =
+			obs->n_columns = obs->n_row_counts = obs->n_faults = obs->n_behind = 0;
 }
 
 /* Thresholds, policies, graph: when somebody changed them, and now and then. */

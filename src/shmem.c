@@ -43,6 +43,7 @@ shmem_request(void)
 	RequestAddinShmemSpace(MAXALIGN(sizeof(HealShared)));
 	RequestAddinShmemSpace(hooks_shmem_size());
 	RequestAddinShmemSpace(security_shmem_size());
+	RequestAddinShmemSpace(violations_shmem_size());
 	RequestNamedLWLockTranche(HEAL_TRANCHE, 2);
 }
 
@@ -94,6 +95,7 @@ shmem_startup(void)
 		shmem_initialize(heal_shared);
 	hooks_shmem_startup(found);
 	security_shmem_startup(found);
+	violations_shmem_startup(found);
 	LWLockRelease(AddinShmemInitLock);
 
 	memory_was_set_up = true;

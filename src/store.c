@@ -67,6 +67,7 @@ static StoreTable tables[HC_T_COUNT] = {
 	[HC_T_SNAPSHOT_ITEMS] = {"snapshot_items", "item_id", false},
 	[HC_T_ANOMALIES] = {"anomalies", "anomaly_id", true},
 	[HC_T_AUDIT] = {"audit", "audit_id", true},
+	[HC_T_COLUMN_GENERATIONS] = {"column_generations", "generation_id", false},
 };
 
 /*
@@ -82,6 +83,7 @@ static const char *const load_conditions[HC_T_COUNT] = {
 	[HC_T_SNAPSHOT_ITEMS] = "t.snapshot_id IN (SELECT s.snapshot_id FROM heal.snapshots s WHERE s.state = 'active' OR s.rollback_status = 'in_progress')",
 	[HC_T_ANOMALIES] = "false",
 	[HC_T_AUDIT] = "false",
+	[HC_T_COLUMN_GENERATIONS] = "true",
 };
 
 /*---- State: of this process, for the extension as it is now ----*/
