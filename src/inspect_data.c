@@ -166,6 +166,20 @@ read_deciles(HeapTuple statistics, double *deciles)
 	free_attstatsslot(&slot);
 }
 
+/* Statistics target of the column; not positive: the default. */
+static int
+target_of(HeapTuple attribute)
+{
+#if PG_VERSION_NUM >= 170000
+	bool		isnull;
+	Datum		target = SysCacheGetAttr(ATTNUM, attribute, Anum_pg_attribute_attstattarget, &isnull);
+
+	return isnull ? -1 : DatumGetInt16(target);
+#else
+	return ((Form_pg_attribute) GETSTRUCT(attribute))->attstattarget;
+#endif
+}
+
 /* What ANALYZE left; without it rows stay NaN. */
 static void
 read_statistics(const WatchedColumn *watched, hc_column_stats *stats)
@@ -177,7 +191,7 @@ read_statistics(const WatchedColumn *watched, hc_column_stats *stats)
 	if (HeapTupleIsValid(class) && HeapTupleIsValid(attribute) && ((Form_pg_class) GETSTRUCT(class))->reltuples > 0)
 	{
 		Form_pg_class form = (Form_pg_class) GETSTRUCT(class);
-		int			target = ((Form_pg_attribute) GETSTRUCT(attribute))->attstattarget;
+		int			target = target_of(attribute);
 		bool		inherited = form->relkind == RELKIND_PARTITIONED_TABLE;
 
 		tuple = SearchSysCache3(STATRELATTINH, ObjectIdGetDatum(watched->relation),
@@ -419,7 +433,11 @@ probe(Relation table, Relation index, AttrNumber column, Oid type, bool forward,
 {
 	ScanKeyData key;
 	TupleTableSlot *slot = table_slot_create(table, NULL);
+#if PG_VERSION_NUM >= 180000
+	IndexScanDesc scan = index_beginscan(table, index, GetActiveSnapshot(), NULL, from != NULL ? 1 : 0, 0);
+#else
 	IndexScanDesc scan = index_beginscan(table, index, GetActiveSnapshot(), from != NULL ? 1 : 0, 0);
+#endif
 	bool		found = false;
 
 	if (from != NULL)
@@ -765,7 +783,7 @@ server_is_quiet(void)
 	return at_work <= QUIET_SESSIONS;
 }
 
-/* Small btree indexes in order of OID, from the one after the last; InvalidOid: the round is over. */
+/* Small btree indexes of users in order of OID, from the one after the last; InvalidOid: the round is over. */
 static Oid
 next_index(const InspectRequest *request, Oid *table, char **name)
 {
@@ -776,7 +794,7 @@ next_index(const InspectRequest *request, Oid *table, char **name)
 	if (SPI_execute_with_args("SELECT c.oid, i.indrelid, c.relname::text FROM pg_catalog.pg_class c"
 							  " JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid"
 							  " WHERE c.relkind = 'i' AND c.relam = 403 AND c.relpersistence = 'p'"
-							  " AND i.indisvalid AND i.indisready AND c.oid > $1"
+							  " AND i.indisvalid AND i.indisready AND c.oid > $1 AND c.oid >= 16384"
 							  " AND pg_catalog.pg_relation_size(c.oid) <= $2 ORDER BY c.oid LIMIT 1",
 							  2, types, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed == 0)
 		return InvalidOid;

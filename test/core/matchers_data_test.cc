@@ -438,6 +438,14 @@ TEST_F(CliffTest, ATableEmptiedEveryDayIsRoutine) {
   }
 }
 
+TEST_F(CliffTest, ADeclaredMigrationIsLeftAlone) {
+  EXPECT_TRUE(Look(100000).empty());
+  EXPECT_TRUE(Look(100000, 0, 3 * 86400).empty());
+  world_.server().flags |= HC_SERVER_MIGRATION;
+  EXPECT_TRUE(Look(0).empty());
+  EXPECT_TRUE(Look(0).empty());
+}
+
 TEST_F(CliffTest, ASmallTableOrAShareIsLeftAlone) {
   EXPECT_TRUE(Look(9000).empty());
   EXPECT_TRUE(Look(9000, 0, 3 * 86400).empty());

@@ -32,7 +32,7 @@ my $began = time();
 $node->safe_psql('postgres', "INSERT INTO orders SELECT i, CASE WHEN i % 7 < 4 THEN 'customer' || i || '\@example.org' END, now(), i, $kinds FROM generate_series(60001, 64000) i");
 my $i = wait_incident($node, 'distribution_drift', '.*', 'NULLs in the newest rows, no ANALYZE', "subject LIKE '%orders.email%'");
 diag(sprintf('newest rows: found %.1f s after the deploy, with an inspection every 2 s', time() - $began));
-like($i->{subject}, qr/^null fraction of public\.orders\.email rose from 0\.00 to 0\.[34]\d in the newest rows$/, 'column, before and after');
+like($i->{subject}, qr/^null fraction of public\.orders\.email rose from 0\.00 to 0\.\d\d in the newest rows$/, 'column, before and after');
 is($i->{severity}, 'warning', 'a warning');
 is($i->{database}, 'postgres', 'in its database');
 $i = wait_incident($node, 'distribution_drift', 'escalated', 'a person is told', "subject LIKE '%orders.email%'");
@@ -41,11 +41,12 @@ like($node->safe_psql('postgres', "SELECT heal_explain($i->{incident_id}) ->> 'e
 # restart: the baseline is from before
 $node->restart;
 wait_value($node, q(SELECT drift_since IS NOT NULL FROM heal_watched_columns WHERE column_name = 'email'), 't', 'since when is known after a restart');
-$node->safe_psql('postgres', 'UPDATE orders SET email = NULL WHERE id % 3 = 0; ANALYZE orders');
-wait_value($node, q(SELECT count(*) > 0 FROM heal.incidents WHERE explanation::text LIKE '%null fraction of public.orders.email rose from 0.00 to 0.3%'), 't', 'the statistics tell it, too');
+$node->safe_psql('postgres', 'UPDATE orders SET kind = NULL WHERE id % 3 = 0; ANALYZE orders');
+$i = wait_incident($node, 'distribution_drift', '.*', 'the statistics tell it, too', "subject LIKE '%orders.kind%'");
+is($i->{subject}, 'null fraction of public.orders.kind rose from 0.00 to 0.33', 'against what was before the restart');
 
 # watching again accepts it
-$node->safe_psql('postgres', q(SELECT heal_watch('orders', 'email'); SELECT heal_unwatch('orders', 'shipped')));
+$node->safe_psql('postgres', q(SELECT heal_watch('orders', 'email'); SELECT heal_watch('orders', 'kind'); SELECT heal_unwatch('orders', 'shipped')));
 wait_value($node, q(SELECT count(*) FROM heal_incidents WHERE failure_type = 'distribution_drift' AND resolved_at IS NULL), '0', 'watched again: accepted; not watched: over');
 
 # no value is kept

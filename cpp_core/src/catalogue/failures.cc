@@ -124,7 +124,7 @@ constexpr ThresholdDef kUnvalidatedConstraint[] = {
 
 constexpr ThresholdDef kIndexCorruption[] = {
     {"max_bytes", "bytes", 64.0 * 1024 * 1024, 0, 1e12, "Largest index that is checked with amcheck"},
-    {"interval_s", "s", 600, 10, 365 * kDay, "Time between two checks with amcheck in one database"},
+    {"interval_s", "s", 600, 1, 365 * kDay, "Time between two checks with amcheck in one database"},
 };
 
 constexpr ThresholdDef kConstraintBurst[] = {

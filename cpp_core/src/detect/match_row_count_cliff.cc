@@ -75,7 +75,9 @@ void RowCountCliffMatcher::LookAt(const MatchInput& input, const Look& look, con
   };
   if (table->fell_from == 0 && lost(table->rows, "share")) {
     const double quiet_s = input.clock.AgeSeconds(table->last_fall != 0 ? table->last_fall : table->first_seen);
-    table->news = quiet_s >= limits.Get(kType, "quiet_s");
+    const hc_server* server = input.observation.server;
+    const bool declared = server != nullptr && (server->flags & HC_SERVER_MIGRATION) != 0;
+    table->news = !declared && quiet_s >= limits.Get(kType, "quiet_s");
     table->last_fall = table->since = look.inspected_at;
     table->fell_from = table->rows;
     table->looks = 0;

@@ -54,12 +54,13 @@ Match Describe(const MatchInput& input, const hc_behind& fact) {
   AddEvidence(&match, "sequence_behind_column", true, text);
   AddEvidence(&match, "sequence_in_use", fact.used != 0,
               fact.used != 0 ? "the sequence has given values" : "the sequence was never asked for a value");
-  match.params["sequence"] = fact.sequence;
+  match.params["relation"] = fact.sequence;
   match.params["table"] = fact.table;
   match.params["column"] = fact.column;
   match.values["next_value"] = static_cast<double>(fact.next_value);
   match.values["largest"] = static_cast<double>(fact.largest);
   match.values["collision_in"] = gap;
+  match.values["unused"] = fact.used == 0 || !near ? 1 : 0;
   return match;
 }
 
