@@ -147,6 +147,20 @@ TEST_F(DriftTest, SamplingNoiseOfManyAnalyzesIsLeftAlone) {
     }
 }
 
+TEST_F(DriftTest, ALowLimitMakesNoAlarmOfChance) {
+  ASSERT_TRUE(thresholds_.Set("distribution_drift", "index", 0.01));
+  ASSERT_TRUE(thresholds_.Set("distribution_drift", "min_rows", 10));
+  column().rows = 200;
+  for (uint64_t seed = 0; seed < 100; ++seed) {
+    FailureMatchers fresh;
+    for (uint64_t draw = 0; draw < 2; ++draw) {
+      Categories({0.4, 0.3, 0.2, 0.1}, 200, 2 * seed + draw);
+      world_.Inspect();
+      EXPECT_TRUE(fresh.Run(world_.Observe(), thresholds_).empty()) << seed;
+    }
+  }
+}
+
 TEST_F(DriftTest, OtherSharesOfTheSameValuesAreADrift) {
   Categories({0.7, 0.2, 0.09, 0.01}, 30000, 1);
   Learn();
