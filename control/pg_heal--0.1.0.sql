@@ -219,6 +219,40 @@ CREATE TABLE heal.feedback (
     PRIMARY KEY (about, id)
 );
 
+CREATE TABLE heal.watched_columns (
+    database text NOT NULL,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    column_name text NOT NULL,
+    watched_at timestamptz NOT NULL,
+    watched_by text NOT NULL,
+    PRIMARY KEY (database, schema_name, table_name, column_name)
+);
+
+-- What a watched column is compared with. Holds no value of a user: frequent
+-- values are counted by a hash of theirs in few bins.
+CREATE TABLE heal.column_generations (
+    generation_id bigint PRIMARY KEY,
+    database text NOT NULL,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    column_name text NOT NULL,
+    watched_at timestamptz NOT NULL,
+    baseline_at timestamptz,
+    table_rows double precision NOT NULL,
+    sample_rows double precision NOT NULL,
+    null_fraction double precision NOT NULL,
+    distinct_values double precision NOT NULL,
+    frequent_share double precision NOT NULL,
+    bins double precision[] NOT NULL,
+    deciles double precision[] NOT NULL,
+    usual_index double precision NOT NULL,
+    usual_shift double precision NOT NULL,
+    recent_null_fraction double precision NOT NULL,
+    recent_looks integer NOT NULL,
+    drift_since timestamptz
+);
+
 CREATE TABLE heal.journal_state (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     applied_seq bigint NOT NULL,
@@ -433,6 +467,8 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON he
     FOR EACH STATEMENT EXECUTE FUNCTION heal.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON heal.policies
     FOR EACH STATEMENT EXECUTE FUNCTION heal.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON heal.watched_columns
+    FOR EACH STATEMENT EXECUTE FUNCTION heal.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON heal.causal_nodes
     FOR EACH STATEMENT EXECUTE FUNCTION heal.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON heal.causal_edges
@@ -511,6 +547,17 @@ CREATE VIEW @extschema@.heal_thresholds AS
 
 CREATE VIEW @extschema@.heal_policies AS
     SELECT scope, subject, setting, value FROM heal.policies;
+
+CREATE VIEW @extschema@.heal_watched_columns AS
+    SELECT w.database, w.schema_name, w.table_name, w.column_name, w.watched_at, w.watched_by, g.baseline_at,
+           CASE WHEN g.table_rows > 0 THEN g.table_rows END AS table_rows,
+           CASE WHEN g.table_rows > 0 THEN g.null_fraction END AS null_fraction,
+           CASE WHEN g.table_rows > 0 THEN g.distinct_values END AS distinct_values,
+           CASE WHEN g.recent_looks > 0 THEN g.recent_null_fraction END AS recent_null_fraction,
+           g.drift_since
+    FROM heal.watched_columns w LEFT JOIN heal.column_generations g
+         ON g.database = w.database AND g.schema_name = w.schema_name AND g.table_name = w.table_name
+        AND g.column_name = w.column_name AND g.watched_at = w.watched_at;
 
 /*
  * What became of each detector's findings. A person's word counts most, then a
@@ -699,7 +746,7 @@ CREATE FUNCTION heal.components() RETURNS text[]
     SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT '{sessions, locks, connections, workload, checkpointer, wal, archiver, replication,
-        transactions, storage, host, vacuum, statistics, indexes, sequences, security, healer}'::text[]
+        transactions, storage, host, vacuum, statistics, indexes, sequences, security, data, healer}'::text[]
     $$;
 
 -- Value NULL: the policy is to be removed.
@@ -1014,6 +1061,113 @@ CREATE FUNCTION @extschema@.heal_causal_remove(node text, effect text DEFAULT NU
     END
     $$;
 
+-- Schema and table of a name as it stands in SQL; public where none is given.
+CREATE FUNCTION heal.split_relation(relation text, OUT schema_name text, OUT table_name text)
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    DECLARE
+        parts text[];
+    BEGIN
+        BEGIN
+            parts := parse_ident(relation);
+        EXCEPTION WHEN invalid_parameter_value THEN
+            parts := '{}';
+        END;
+        IF coalesce(array_length(parts, 1), 0) NOT IN (1, 2) THEN
+            RAISE EXCEPTION '"%" is not the name of a table', left(relation, 200)
+                USING ERRCODE = 'invalid_name',
+                      HINT = 'Write schema.table, quoted as in SQL.';
+        END IF;
+        -- Names are cut as the server cuts them.
+        table_name := parts[array_length(parts, 1)]::name;
+        schema_name := CASE array_length(parts, 1) WHEN 2 THEN parts[1]::name ELSE 'public' END;
+    END
+    $$;
+
+CREATE FUNCTION heal.check_watch(relation text, column_name name, database name) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    BEGIN
+        IF relation IS NULL OR column_name IS NULL OR database IS NULL THEN
+            RAISE EXCEPTION 'a watched column needs a table, a column and a database'
+                USING ERRCODE = 'null_value_not_allowed',
+                      HINT = 'For example heal_watch(''public.orders'', ''email'').';
+        END IF;
+    END
+    $$;
+
+CREATE FUNCTION @extschema@.heal_watch(relation text, column_name name, database name DEFAULT current_database())
+    RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    DECLARE
+        most constant integer := 200;
+        target record;
+        found_relation oid;
+    BEGIN
+        PERFORM heal.begin_edit();
+        PERFORM heal.check_watch(relation, column_name, database);
+        SELECT * INTO target FROM heal.split_relation(relation);
+        IF NOT EXISTS (SELECT FROM pg_database d WHERE d.datname = heal_watch.database) THEN
+            RAISE EXCEPTION 'database "%" does not exist', database
+                USING ERRCODE = 'invalid_catalog_name', HINT = 'SELECT datname FROM pg_database lists them.';
+        END IF;
+        -- Of another database nothing can be seen from here.
+        IF database = current_database() THEN
+            SELECT c.oid INTO found_relation FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = target.schema_name AND c.relname = target.table_name AND c.relkind IN ('r', 'p', 'm');
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'table "%.%" does not exist', target.schema_name, target.table_name
+                    USING ERRCODE = 'undefined_table',
+                          HINT = 'Write schema.table; name the database where it is in another one.';
+            ELSIF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = found_relation AND a.attnum > 0
+                              AND NOT a.attisdropped AND a.attname = heal_watch.column_name) THEN
+                RAISE EXCEPTION 'column "%" of table "%.%" does not exist', column_name, target.schema_name, target.table_name
+                    USING ERRCODE = 'undefined_column', HINT = 'Write the column as it is stored, without quotes.';
+            END IF;
+        END IF;
+        INSERT INTO heal.watched_columns AS w
+        VALUES (database, target.schema_name, target.table_name, column_name, clock_timestamp(), session_user)
+        ON CONFLICT ON CONSTRAINT watched_columns_pkey
+            DO UPDATE SET watched_at = excluded.watched_at, watched_by = excluded.watched_by;
+        IF (SELECT count(*) FROM heal.watched_columns) > most THEN
+            RAISE EXCEPTION 'too many watched columns'
+                USING ERRCODE = 'program_limit_exceeded',
+                      DETAIL = format('At most %s columns of the server are watched.', most),
+                      HINT = 'Remove some with heal_unwatch().';
+        END IF;
+        PERFORM heal.note('watch', concat_ws('.', database, target.schema_name, target.table_name, column_name), '{}');
+    END
+    $$;
+
+CREATE FUNCTION @extschema@.heal_unwatch(relation text, column_name name, database name DEFAULT current_database())
+    RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    DECLARE
+        target record;
+    BEGIN
+        PERFORM heal.begin_edit();
+        PERFORM heal.check_watch(relation, column_name, database);
+        SELECT * INTO target FROM heal.split_relation(relation);
+        DELETE FROM heal.watched_columns w
+        WHERE w.database = heal_unwatch.database AND w.schema_name = target.schema_name
+          AND w.table_name = target.table_name AND w.column_name = heal_unwatch.column_name;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'column "%" of table "%.%" is not watched', column_name, target.schema_name, target.table_name
+                USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM heal_watched_columns lists them.';
+        END IF;
+        DELETE FROM heal.column_generations g
+        WHERE g.database = heal_unwatch.database AND g.schema_name = target.schema_name
+          AND g.table_name = target.table_name AND g.column_name = heal_unwatch.column_name;
+        PERFORM heal.note('unwatch', concat_ws('.', database, target.schema_name, target.table_name, column_name), '{}');
+    END
+    $$;
+
 /*
  * Privileges. PUBLIC may read and execute nothing; what reads is granted to
  * pg_monitor, what acts or configures to nobody.
@@ -1031,7 +1185,8 @@ REVOKE ALL ON FUNCTION
     @extschema@.heal_causal_add_node(text, text, text, double precision, text, text),
     @extschema@.heal_causal_add_edge(text, text, text, double precision), @extschema@.heal_causal_remove(text, text),
     @extschema@.heal_add_metric(text, text, text, text, text, boolean, text, text, interval),
-    @extschema@.heal_remove_metric(text), @extschema@.heal_export_metrics(timestamptz, timestamptz)
+    @extschema@.heal_remove_metric(text), @extschema@.heal_export_metrics(timestamptz, timestamptz),
+    @extschema@.heal_watch(text, name, name), @extschema@.heal_unwatch(text, name, name)
     FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA heal TO pg_monitor;
@@ -1040,6 +1195,9 @@ GRANT EXECUTE ON FUNCTION heal.status(), heal.metrics(), heal.overhead(), heal.d
     heal.detector_grade(double precision, double precision, double precision) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION heal.user_metric_state(), @extschema@.heal_export_metrics(timestamptz, timestamptz) TO pg_monitor;
 GRANT SELECT ON @extschema@.heal_user_metrics TO pg_monitor;
+-- Deciles of numbers may tell about people.
+REVOKE SELECT ON heal.column_generations FROM pg_monitor;
+GRANT SELECT ON @extschema@.heal_watched_columns TO pg_monitor;
 GRANT SELECT ON
     @extschema@.heal_status, @extschema@.heal_metrics, @extschema@.heal_overhead, @extschema@.heal_anomalies,
     @extschema@.heal_predictions,
@@ -1067,6 +1225,7 @@ SELECT pg_extension_config_dump('heal.causal_edges', 'WHERE NOT shipped');
 SELECT pg_extension_config_dump('heal.policies', '');
 SELECT pg_extension_config_dump('heal.feedback', '');
 SELECT pg_extension_config_dump('heal.user_metrics', '');
+SELECT pg_extension_config_dump('heal.watched_columns', '');
 SELECT pg_extension_config_dump('heal.thresholds', 'WHERE value <> default_value');
 
 /*
@@ -1091,6 +1250,13 @@ COMMENT ON TABLE heal.feedback IS 'What people said about anomalies and incident
 COMMENT ON VIEW heal.detector_counts IS 'What became of each detector''s findings, faded with age; read by the healer with its configuration';
 COMMENT ON TABLE heal.user_metrics IS 'Metrics that users defined; see heal_user_metrics';
 COMMENT ON TABLE heal.metric_history IS 'Samples of all metrics, in batches; read them with heal_export_metrics()';
+COMMENT ON TABLE heal.watched_columns IS 'Columns whose contents are watched; change it with heal_watch() and heal_unwatch()';
+COMMENT ON TABLE heal.column_generations IS 'How watched columns were, as numbers; what they are compared with';
+COMMENT ON VIEW @extschema@.heal_watched_columns IS 'Columns whose contents are watched, and what they are compared with';
+COMMENT ON FUNCTION heal.split_relation(text) IS 'Schema and table of a name as it stands in SQL';
+COMMENT ON FUNCTION heal.check_watch(text, name, name) IS 'Raises an error when an argument of heal_watch() or heal_unwatch() is NULL';
+COMMENT ON FUNCTION @extschema@.heal_watch(text, name, name) IS 'Watches the contents of a column; again: accepts what is in it now';
+COMMENT ON FUNCTION @extschema@.heal_unwatch(text, name, name) IS 'Ends the watch over a column';
 COMMENT ON TABLE heal.journal_state IS 'How far the journal file has been applied to these tables, and whose it is';
 
 COMMENT ON VIEW @extschema@.heal_status IS 'State of each component of the server as pg_heal sees it now';
@@ -1324,6 +1490,25 @@ BEGIN
             ('metric_history', 'samples', 'Number of samples'),
             ('*', 'metrics', 'Names of the metrics, in the order of the data'),
             ('*', 'data', 'Times and values, by metric'),
+            ('*', 'schema_name', 'Schema of the table'),
+            ('*', 'table_name', 'Table'),
+            ('*', 'column_name', 'Column'),
+            ('*', 'watched_at', 'When the watch began, or what was there was last accepted'),
+            ('*', 'watched_by', 'Role that asked for it'),
+            ('*', 'generation_id', 'Number of the row'),
+            ('*', 'baseline_at', 'When the column was as it is compared with; NULL: not analyzed yet'),
+            ('*', 'table_rows', 'Rows of the table then'),
+            ('*', 'sample_rows', 'Most rows ANALYZE looked at'),
+            ('*', 'null_fraction', 'Share of the rows that were NULL, 0 to 1'),
+            ('*', 'distinct_values', 'Estimated number of different values'),
+            ('*', 'frequent_share', 'Share of the rows with one of the frequent values'),
+            ('*', 'bins', 'Shares of the frequent values, by a hash of the value'),
+            ('*', 'deciles', 'Deciles of the other values where they are numbers'),
+            ('*', 'usual_index', 'Largest stability index between states without a drift'),
+            ('*', 'usual_shift', 'Largest distance of the deciles between states without a drift'),
+            ('*', 'recent_null_fraction', 'Highest usual share of NULL in the newest rows, 0 to 1'),
+            ('*', 'recent_looks', 'Looks at the newest rows that were learnt from, at most 3'),
+            ('*', 'drift_since', 'When the column was first seen to differ; NULL: it does not'),
             ('*', 'one', 'Always true: the table has one row'),
             ('*', 'applied_seq', 'Last journal record that is in the tables'),
             ('*', 'server_identity', 'System identifier, timeline, device and inode of the data directory'),

@@ -55,7 +55,7 @@ BEGIN
 END
 $$;
 
-CALL test.wait_for($$ (SELECT count(*) = 17 AND bool_and(state = 'healthy') FROM heal_status) $$);
+CALL test.wait_for($$ (SELECT count(*) = 18 AND bool_and(state = 'healthy') FROM heal_status) $$);
 
 -- Once more: refused, and nothing is disturbed.
 CREATE EXTENSION pg_heal;

@@ -31,6 +31,7 @@ UNION ALL SELECT true, unnest(ARRAY['SELECT * FROM heal_recommend()', 'SELECT he
 UNION ALL SELECT false, unnest(ARRAY['SELECT heal_approve(1)', 'SELECT heal_reject(1)', 'SELECT heal_execute(1, ''analyze_table'')',
     'SELECT heal_snapshot(''x'')', 'SELECT * FROM heal_rollback(1)', 'SELECT heal_pause(''x'')', 'SELECT heal_resume()',
     'SELECT heal_set_threshold(''invalid_index'', ''samples'', 3)', 'SELECT heal_set_policy(''server'', '''', ''autonomy'', ''auto'')',
+    'SELECT heal_watch(''test.t'', ''c'')', 'SELECT heal_unwatch(''test.t'', ''c'')', 'SELECT heal_feedback(''incident'', 1, true)',
     'SELECT heal_causal_add_node(''x'', ''symptom'', ''locks'', 0.1)', 'SELECT heal_causal_add_edge(''a'', ''b'')', 'SELECT heal_causal_remove(''lock_waiters'')',
     'SELECT heal_add_metric(''x'', ''SELECT 1'')', 'SELECT heal_remove_metric(''x'')'])
 UNION ALL SELECT false, format('SELECT * FROM heal.%I', relname) FROM pg_class WHERE relnamespace = 'heal'::regnamespace AND relkind = 'r'
@@ -38,6 +39,7 @@ UNION ALL SELECT false, format('DELETE FROM heal.%I', relname) FROM pg_class WHE
 UNION ALL SELECT false, unnest(ARRAY['SELECT heal.check_database()', 'SELECT heal.check_writable()', 'SELECT heal.begin_edit()', 'SELECT heal.graph_check()', 'SELECT heal.catalogue()',
     'SELECT * FROM heal.status()', 'SELECT * FROM heal.metrics()', 'SELECT * FROM heal.overhead()', 'SELECT heal.diagnose(''{}'')',
     'SELECT * FROM heal.user_metric_state()', 'SELECT heal.components()', 'SELECT heal.put_metric(''x'', ''SELECT 1'', ''workload'', ''security'', '''', false, ''up'', NULL, NULL, ''postgres'')',
+    'SELECT * FROM heal.split_relation(''t'')', 'SELECT heal.check_watch(''t'', ''c'', ''d'')', 'SELECT heal.detector_grade(1, 1, 1)',
     'SELECT heal.audit_hash('''', NULL)', 'SELECT heal.note(''x'', ''y'', ''{}'')', 'SELECT heal.check_policy('''', '''', '''', '''')',
     'DELETE FROM heal_policies', 'UPDATE heal_thresholds SET value = 1', 'INSERT INTO heal_audit VALUES (1)']);
 GRANT SELECT ON test.calls TO PUBLIC;

@@ -27,6 +27,7 @@
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/autovacuum.h"
@@ -183,9 +184,29 @@ fill_metrics(double *metrics, const hc_metric_id *ids, int n, double value)
 		metrics[ids[i]] = value;
 }
 
+/* Where a checksum failed, if ever. */
+static void
+note_checksums(hc_observation *obs, Oid oid, const PgStat_StatDBEntry *db)
+{
+	hc_checksum *checksums = unconstify(hc_checksum *, obs->checksums);
+	char	   *name;
+
+	if (DB(db, checksum_failures) <= 0)
+		return;
+	name = OidIsValid(oid) ? get_database_name(oid) : "";
+	if (name == NULL)
+		return;
+	if (checksums == NULL)
+		obs->checksums = checksums = palloc0(sizeof(hc_checksum) * (n_databases + 1));
+	checksums[obs->n_checksums++] = (hc_checksum) {
+		.database_oid = oid,.database = collect_text(name, NAMEDATALEN),
+			.failures = DB(db, checksum_failures),.last_at = db->last_checksum_failure
+	};
+}
+
 /* Sums over all databases, and the entry of shared catalogs. */
 static void
-collect_databases(double *metrics)
+collect_databases(hc_observation *obs, double *metrics)
 {
 	static const hc_metric_id summed[] = {
 		HC_M_XACT_COMMIT, HC_M_XACT_ROLLBACK, HC_M_BLKS_READ, HC_M_BLKS_HIT, HC_M_TEMP_FILES, HC_M_TEMP_BYTES,
@@ -203,6 +224,7 @@ collect_databases(double *metrics)
 		if (db == NULL)
 			continue;
 		add_database_counters(db, metrics);
+		note_checksums(obs, i < 0 ? InvalidOid : databases[i].oid, db);
 		found++;
 	}
 	if (found == 0)
@@ -531,6 +553,6 @@ collect_server(hc_observation *obs, hc_server *server, double *metrics)
 	collect_checkpointer(metrics);
 	collect_wal(metrics);
 	refresh_databases();
-	collect_databases(metrics);
+	collect_databases(obs, metrics);
 	collect_ages(metrics);
 }

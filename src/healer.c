@@ -526,6 +526,7 @@ run_security(void *arg)
 	collect_security(&tick->obs);
 	collect_clients(&tick->obs, tick->full);
 	tick->server.unsafe_settings = collect_unsafe_settings();
+	collect_violations(&tick->obs);
 }
 
 static void
@@ -554,6 +555,7 @@ run_config(void *arg)
 	{
 		tick->config = store_load_config();
 		user_metrics_load();
+		watch_load();
 	}
 }
 
@@ -603,7 +605,10 @@ collect_facts(Tick *tick)
 	if (collect(tick, PART_SERVER, run_server))
 		last_server = tick->server;
 	else
+	{
 		tick->server = last_server;
+		obs->n_checksums = 0;
+	}
 	if (!tables_writable)
 		tick->server.flags |= HC_SERVER_READ_ONLY;
 
@@ -615,12 +620,13 @@ collect_facts(Tick *tick)
 		collect(tick, PART_HOST, run_host);
 	if (!collect(tick, PART_SECURITY, run_security))
 	{
-		obs->n_logins = obs->n_security_events = obs->n_clients = 0;
+		obs->n_logins = obs->n_security_events = obs->n_clients = obs->n_violations = 0;
 		obs->logins = NULL;
 	}
 
 	if (!collect(tick, PART_INSPECTIONS, run_inspections))
-		obs->n_inspections = obs->n_tables = obs->n_indexes = obs->n_sequences = 0;
+		obs->n_inspections = obs->n_tables = obs->n_indexes = obs->n_sequences =
+			obs->n_columns = obs->n_row_counts = obs->n_faults = obs->n_behind = 0;
 }
 
 /*

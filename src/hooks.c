@@ -668,6 +668,10 @@ heal_emit_log(ErrorData *edata)
 		if (edata->elevel == LOG)
 			note_log_line(edata);
 		note_damage(edata->sqlerrcode);
+		if (edata->elevel >= ERROR &&
+			(ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
+			 edata->sqlerrcode == ERRCODE_DATA_CORRUPTED || edata->sqlerrcode == ERRCODE_INDEX_CORRUPTED))
+			violations_note(edata);
 		if (edata->elevel >= ERROR)
 		{
 			note_error(edata->sqlerrcode);

@@ -42,6 +42,20 @@ typedef struct KnownSequence
 	char	   *qualified;
 } KnownSequence;
 
+/* A sequence behind its column; stays known like those above. */
+typedef struct KnownBehind
+{
+	Oid			oid;
+	hc_behind	row;			/* with strings of its own */
+} KnownBehind;
+
+/* An index amcheck found damaged; known until it passes or its turn does not come. */
+typedef struct KnownDamage
+{
+	uint32		round;
+	hc_fault	row;
+} KnownDamage;
+
 typedef struct InspectDb
 {
 	Oid			oid;
@@ -56,12 +70,22 @@ typedef struct InspectDb
 	int32		invalid_indexes;	/* that nobody builds */
 	hc_table   *tables;
 	hc_index   *indexes;
+	hc_row_count *row_counts;
+	hc_column_stats *columns;
+	hc_fault   *faults;			/* without damaged indexes */
+	uint32		n_faults;
 
 	/* Not in the arena: sequences come a few at a time. */
 	List	   *sequences;		/* of KnownSequence */
 	Oid			sequence_cursor;
 	double		used_this_round;	/* -1: none read yet */
 	double		used_last_round;
+	List	   *behind;			/* of KnownBehind */
+	Oid			probe_cursor;
+	List	   *damaged;		/* of KnownDamage */
+	Oid			check_cursor;
+	uint32		check_round;
+	TimestampTz next_check;
 } InspectDb;
 
 static MemoryContext inspect_context = NULL;
@@ -80,6 +104,14 @@ static hc_inspection *flat_inspections;
 static hc_table *flat_tables;
 static hc_index *flat_indexes;
 static hc_sequence *flat_sequences;
+static hc_row_count *flat_row_counts;
+static hc_column_stats *flat_columns;
+static hc_fault *flat_faults;
+static hc_behind *flat_behind;
+static uint32 n_flat_row_counts;
+static uint32 n_flat_columns;
+static uint32 n_flat_faults;
+static uint32 n_flat_behind;
 static uint32 n_flat_inspections;
 static uint32 n_flat_tables;
 static uint32 n_flat_indexes;
@@ -263,6 +295,184 @@ count_sequences(InspectDb *db)
 	}
 }
 
+/* ---- what is in the data ---- */
+
+static void
+get_row_count(Reader *r, InspectDb *db, hc_row_count *row)
+{
+	row->database_oid = db->oid;
+	row->database = NameStr(db->name);
+	row->relation_oid = get_uint32(r);
+	row->live_tuples = get_int64(r);
+	row->deleted = get_int64(r);
+	row->schema = get_text(r);
+	row->table = get_text(r);
+}
+
+static void
+get_column(Reader *r, InspectDb *db, hc_column_stats *column)
+{
+	get_bytes(r, column, sizeof(hc_column_stats));
+	column->database_oid = db->oid;
+	column->database = NameStr(db->name);
+	column->schema = get_text(r);
+	column->table = get_text(r);
+	column->column = get_text(r);
+}
+
+static void
+forget_one_behind(KnownBehind *known)
+{
+	pfree(unconstify(char *, known->row.sequence));
+	pfree(unconstify(char *, known->row.table));
+	pfree(unconstify(char *, known->row.column));
+	pfree(known);
+}
+
+/* Forget the sequences that an answer tells about anew. */
+static void
+forget_behind(InspectDb *db, Oid from, Oid upto)
+{
+	ListCell   *lc;
+
+	foreach(lc, db->behind)
+	{
+		KnownBehind *known = lfirst(lc);
+
+		if (known->oid <= from || (upto != InvalidOid && known->oid > upto))
+			continue;
+		db->behind = foreach_delete_current(db->behind, lc);
+		forget_one_behind(known);
+	}
+}
+
+static void
+get_behind(Reader *r, InspectDb *db)
+{
+	hc_behind	row = {0};
+	KnownBehind *known;
+	MemoryContext oldcxt;
+
+	row.database_oid = db->oid;
+	row.sequence_oid = get_uint32(r);
+	row.table_oid = get_uint32(r);
+	row.next_value = get_int64(r);
+	row.largest = get_int64(r);
+	row.collision = get_int64(r);
+	row.used = get_uint32(r);
+	row.sequence = get_text(r);
+	row.table = get_text(r);
+	row.column = get_text(r);
+	if (r->broken || list_length(db->behind) >= INSPECT_MAX_BEHIND)
+		return;
+
+	oldcxt = MemoryContextSwitchTo(inspect_context);
+	known = palloc(sizeof(KnownBehind));
+	known->oid = row.sequence_oid;
+	known->row = row;
+	known->row.sequence = pstrdup(row.sequence);
+	known->row.table = pstrdup(row.table);
+	known->row.column = pstrdup(row.column);
+	db->behind = lappend(db->behind, known);
+	MemoryContextSwitchTo(oldcxt);
+}
+
+static void
+forget_one_damage(KnownDamage *known)
+{
+	pfree(unconstify(char *, known->row.table));
+	pfree(unconstify(char *, known->row.object));
+	pfree(unconstify(char *, known->row.detail));
+	pfree(known);
+}
+
+/* Forget an index (0: those not seen in this round of checks or the one before; all: everything). */
+static void
+forget_damage(InspectDb *db, Oid index, bool all)
+{
+	ListCell   *lc;
+
+	foreach(lc, db->damaged)
+	{
+		KnownDamage *known = lfirst(lc);
+
+		if (!all && (OidIsValid(index) ? known->row.object_oid != index : known->round + 1 >= db->check_round))
+			continue;
+		db->damaged = foreach_delete_current(db->damaged, lc);
+		forget_one_damage(known);
+	}
+}
+
+static void
+remember_damage(InspectDb *db, const hc_fault *fault)
+{
+	MemoryContext oldcxt;
+	KnownDamage *known;
+
+	if (list_length(db->damaged) >= INSPECT_MAX_FAULTS)
+		return;
+	oldcxt = MemoryContextSwitchTo(inspect_context);
+	known = palloc(sizeof(KnownDamage));
+	known->round = db->check_round;
+	known->row = *fault;
+	known->row.table = pstrdup(fault->table);
+	known->row.object = pstrdup(fault->object);
+	known->row.detail = pstrdup(fault->detail);
+	db->damaged = lappend(db->damaged, known);
+	MemoryContextSwitchTo(oldcxt);
+}
+
+static void
+get_fault(Reader *r, InspectDb *db)
+{
+	hc_fault	fault = {0};
+
+	fault.database_oid = db->oid;
+	fault.database = NameStr(db->name);
+	fault.kind = get_uint32(r);
+	fault.object_oid = get_uint32(r);
+	fault.table = get_text(r);
+	fault.object = get_text(r);
+	fault.detail = get_text(r);
+	if (fault.kind > HC_FAULT_COLLATION)
+		r->broken = true;
+	if (r->broken)
+		return;
+	if (fault.kind == HC_FAULT_INDEX_DAMAGED)
+		remember_damage(db, &fault);
+	else
+		db->faults[db->n_faults++] = fault;
+}
+
+/* Where the next amcheck goes on. */
+static void
+note_check(InspectDb *db, TimestampTz now)
+{
+	if (!db->header.check_ran)
+		return;
+	db->next_check = now + watch_check_interval_us();
+	forget_damage(db, db->header.checked, false);
+	db->check_cursor = db->header.checked;
+	if (db->check_cursor == InvalidOid)
+		db->check_round++;
+}
+
+static void
+get_data(Reader *r, InspectDb *db)
+{
+	db->columns = palloc0(Max(db->header.n_columns, 1) * sizeof(hc_column_stats));
+	db->faults = palloc0(Max(db->header.n_faults, 1) * sizeof(hc_fault));
+	for (uint32 i = 0; i < db->header.n_columns; i++)
+		get_column(r, db, &db->columns[i]);
+	forget_behind(db, db->header.probed_from, db->header.probed_upto);
+	for (uint32 i = 0; i < db->header.n_behind; i++)
+		get_behind(r, db);
+	db->probe_cursor = db->header.probed_upto;
+	note_check(db, GetCurrentTimestamp());
+	for (uint32 i = 0; i < db->header.n_faults; i++)
+		get_fault(r, db);
+}
+
 static void
 forget_facts(InspectDb *db)
 {
@@ -271,6 +481,10 @@ forget_facts(InspectDb *db)
 	db->arena = NULL;
 	db->tables = NULL;
 	db->indexes = NULL;
+	db->row_counts = NULL;
+	db->columns = NULL;
+	db->faults = NULL;
+	db->n_faults = 0;
 	db->invalid_indexes = 0;
 	memset(&db->header, 0, sizeof(db->header));
 	flat_valid = false;
@@ -299,7 +513,9 @@ take_answer(InspectDb *db, HealJobSlot *job)
 	get_bytes(&r, &db->header, sizeof(db->header));
 	skip_bytes(&r, db->header.n_metrics * sizeof(MetricAnswer));
 	if (db->header.n_tables > INSPECT_MAX_TABLES || db->header.n_indexes > INSPECT_MAX_INDEXES ||
-		db->header.n_sequences > INSPECT_MAX_SEQUENCES)
+		db->header.n_sequences > INSPECT_MAX_SEQUENCES || db->header.n_row_counts > 2 * INSPECT_MAX_ROW_COUNTS ||
+		db->header.n_columns > INSPECT_MAX_WATCHED || db->header.n_behind > INSPECT_MAX_BEHIND ||
+		db->header.n_faults > INSPECT_MAX_FAULTS + 1)
 		r.broken = true;
 	else
 	{
@@ -307,11 +523,15 @@ take_answer(InspectDb *db, HealJobSlot *job)
 		db->indexes = palloc0(Max(db->header.n_indexes, 1) * sizeof(hc_index));
 		for (uint32 i = 0; i < db->header.n_tables; i++)
 			get_table(&r, db, &db->tables[i]);
+		db->row_counts = palloc0(Max(db->header.n_row_counts, 1) * sizeof(hc_row_count));
+		for (uint32 i = 0; i < db->header.n_row_counts; i++)
+			get_row_count(&r, db, &db->row_counts[i]);
 		for (uint32 i = 0; i < db->header.n_indexes; i++)
 			get_index(&r, db, &db->indexes[i]);
 		forget_sequences(db, db->header.sequences_from, db->header.sequences_upto);
 		for (uint32 i = 0; i < db->header.n_sequences; i++)
 			get_sequence(&r, db);
+		get_data(&r, db);
 	}
 	MemoryContextSwitchTo(oldcxt);
 
@@ -445,6 +665,8 @@ list_databases(TimestampTz now)
 			continue;
 		forget_facts(db);
 		forget_sequences(db, InvalidOid, InvalidOid);
+		forget_behind(db, InvalidOid, InvalidOid);
+		forget_damage(db, InvalidOid, true);
 		if (!db->gone)
 		{
 			db->gone = true;
@@ -531,18 +753,51 @@ tables_per_database(void)
 	return Max(INSPECT_MIN_TABLES, Min(INSPECT_MAX_TABLES, MAX_TABLES_ALL / n));
 }
 
+/*
+ * What the worker is asked: the request, the tables whose rows it counted the
+ * last time, the watched columns.
+ */
+static void
+make_request(InspectDb *db, TimestampTz now, bool metrics_only, StringInfo data)
+{
+	InspectRequest request = {.max_tables = tables_per_database(), .after_sequence = db->sequence_cursor,
+	.probe_after = db->probe_cursor, .check_after = db->check_cursor, .metrics_only = metrics_only};
+	uint32		used = 0;
+	uint32		metrics_from;
+
+	appendBinaryStringInfo(data, (char *) &request, sizeof(request));
+	if (!metrics_only)
+	{
+		char	   *watched = palloc(HEAL_JOB_BYTES);
+
+		/* A clock set back must not put the next check off. */
+		if (now >= db->next_check || db->next_check - now > watch_check_interval_us())
+			request.check_max_bytes = watch_check_bytes();
+		request.n_remembered = Min(db->header.n_row_counts, INSPECT_MAX_ROW_COUNTS);
+		for (uint32 i = 0; i < request.n_remembered; i++)
+		{
+			Oid			oid = db->row_counts[i].relation_oid;
+
+			appendBinaryStringInfo(data, (char *) &oid, sizeof(oid));
+		}
+		request.n_watched = watch_put(NameStr(db->name), watched, &used);
+		appendBinaryStringInfo(data, watched, used);
+		pfree(watched);
+	}
+	metrics_from = data->len;
+	request.n_metrics = user_metrics_request(NameStr(db->name), now, !metrics_only, data);
+	request.metrics_len = data->len - metrics_from;
+	memcpy(data->data, &request, sizeof(request));
+}
+
 static void
 start_inspection(InspectDb *db, TimestampTz now, bool metrics_only)
 {
-	InspectRequest request = {.max_tables = tables_per_database(), .after_sequence = db->sequence_cursor,
-	.metrics_only = metrics_only};
 	int			pause = Max(MIN_PAUSE_MS, heal_inspect_interval / Max(list_length(databases), 1));
 	StringInfoData data;
 
 	initStringInfo(&data);
-	appendBinaryStringInfo(&data, (char *) &request, sizeof(request));
-	request.n_metrics = user_metrics_request(NameStr(db->name), now, !metrics_only, &data);
-	memcpy(data.data, &request, sizeof(request));
+	make_request(db, now, metrics_only, &data);
 
 	if (!action_waits())
 		running = job_start(HEAL_JOB_INSPECT, 0, db->oid, data.data, data.len,
@@ -632,6 +887,28 @@ flatten_sequences(InspectDb *db)
 	}
 }
 
+static void
+flatten_data(InspectDb *db)
+{
+	ListCell   *lc;
+
+	memcpy(&flat_row_counts[n_flat_row_counts], db->row_counts, db->header.n_row_counts * sizeof(hc_row_count));
+	n_flat_row_counts += db->header.n_row_counts;
+	memcpy(&flat_columns[n_flat_columns], db->columns, db->header.n_columns * sizeof(hc_column_stats));
+	n_flat_columns += db->header.n_columns;
+	memcpy(&flat_faults[n_flat_faults], db->faults, db->n_faults * sizeof(hc_fault));
+	n_flat_faults += db->n_faults;
+	foreach(lc, db->damaged)
+		flat_faults[n_flat_faults++] = ((KnownDamage *) lfirst(lc))->row;
+	foreach(lc, db->behind)
+	{
+		hc_behind  *behind = &flat_behind[n_flat_behind++];
+
+		*behind = ((KnownBehind *) lfirst(lc))->row;
+		behind->database = NameStr(db->name);
+	}
+}
+
 /* Lay the rows of all databases one after the other. */
 static void
 flatten(void)
@@ -643,6 +920,7 @@ flatten(void)
 		flat_context = AllocSetContextCreate(inspect_context, "pg_heal inspected rows", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextReset(flat_context);
 	n_flat_inspections = n_flat_tables = n_flat_indexes = n_flat_sequences = 0;
+	n_flat_row_counts = n_flat_columns = n_flat_faults = n_flat_behind = 0;
 
 	foreach(lc, databases)
 	{
@@ -651,6 +929,10 @@ flatten(void)
 		n_flat_tables += db->header.n_tables;
 		n_flat_indexes += db->header.n_indexes;
 		n_flat_sequences += list_length(db->sequences);
+		n_flat_row_counts += db->header.n_row_counts;
+		n_flat_columns += db->header.n_columns;
+		n_flat_faults += db->n_faults + list_length(db->damaged);
+		n_flat_behind += list_length(db->behind);
 	}
 
 	oldcxt = MemoryContextSwitchTo(flat_context);
@@ -658,9 +940,14 @@ flatten(void)
 	flat_tables = palloc(Max(n_flat_tables, 1) * sizeof(hc_table));
 	flat_indexes = palloc(Max(n_flat_indexes, 1) * sizeof(hc_index));
 	flat_sequences = palloc(Max(n_flat_sequences, 1) * sizeof(hc_sequence));
+	flat_row_counts = palloc(Max(n_flat_row_counts, 1) * sizeof(hc_row_count));
+	flat_columns = palloc(Max(n_flat_columns, 1) * sizeof(hc_column_stats));
+	flat_faults = palloc(Max(n_flat_faults, 1) * sizeof(hc_fault));
+	flat_behind = palloc(Max(n_flat_behind, 1) * sizeof(hc_behind));
 	MemoryContextSwitchTo(oldcxt);
 
 	n_flat_tables = n_flat_indexes = n_flat_sequences = 0;
+	n_flat_row_counts = n_flat_columns = n_flat_faults = n_flat_behind = 0;
 	foreach(lc, databases)
 	{
 		InspectDb  *db = lfirst(lc);
@@ -679,6 +966,8 @@ flatten(void)
 		memcpy(&flat_indexes[n_flat_indexes], db->indexes, db->header.n_indexes * sizeof(hc_index));
 		n_flat_indexes += db->header.n_indexes;
 		flatten_sequences(db);
+		if (!db->gone)
+			flatten_data(db);
 	}
 	flat_valid = true;
 }
@@ -727,5 +1016,13 @@ inspect_fill(hc_observation *obs, double *metrics)
 	obs->n_indexes = n_flat_indexes;
 	obs->sequences = flat_sequences;
 	obs->n_sequences = n_flat_sequences;
+	obs->row_counts = flat_row_counts;
+	obs->n_row_counts = n_flat_row_counts;
+	obs->columns = flat_columns;
+	obs->n_columns = n_flat_columns;
+	obs->faults = flat_faults;
+	obs->n_faults = n_flat_faults;
+	obs->behind = flat_behind;
+	obs->n_behind = n_flat_behind;
 	fill_metrics(metrics);
 }

@@ -47,7 +47,7 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
-#include "job.h"
+#include "inspect_io.h"
 
 /* Below this a table is not worth a row. */
 #define MIN_DEAD			100
@@ -65,14 +65,7 @@
  * Writing an answer
  * ------------------------------------------------------------------------ */
 
-typedef struct Writer
-{
-	HealJobSlot *job;
-	InspectHeader header;
-	bool		overflow;		/* the row at hand does not fit or is not text */
-} Writer;
-
-static void
+void
 put_bytes(Writer *w, const void *bytes, Size len)
 {
 	if (w->overflow || w->job->used + len > HEAL_JOB_BYTES)
@@ -84,20 +77,20 @@ put_bytes(Writer *w, const void *bytes, Size len)
 	w->job->used += len;
 }
 
-static void
+void
 put_int64(Writer *w, int64 value)
 {
 	put_bytes(w, &value, sizeof(value));
 }
 
-static void
+void
 put_uint32(Writer *w, uint32 value)
 {
 	put_bytes(w, &value, sizeof(value));
 }
 
 /* Texts in a database without an encoding may be anything; the reader needs UTF-8. */
-static void
+void
 put_text(Writer *w, const char *text)
 {
 	char	   *utf8;
@@ -135,7 +128,7 @@ column_text(uint64 row, int number)
 }
 
 /* Close a row: taken back whole when it does not fit. */
-static bool
+bool
 row_done(Writer *w, uint32 start)
 {
 	bool		fits = !w->overflow;
@@ -555,8 +548,74 @@ put_table(Writer *w, const TableCount *table, List *busy)
 		w->header.complete = 0;
 }
 
+/* ---- row counts ---- */
+
+/* Fewer rows than this were never many. */
+#define MIN_LARGE			10000
+
+/* Most rows first. */
+static int
+compare_live(const void *a, const void *b)
+{
+	const TableCount *x = *(TableCount *const *) a;
+	const TableCount *y = *(TableCount *const *) b;
+
+	if (x->live != y->live)
+		return x->live > y->live ? -1 : 1;
+	return compare_oids(x->oid, y->oid);
+}
+
 static void
-inspect_tables(Writer *w, int32 max_rows)
+put_row_count(Writer *w, const TableCount *table)
+{
+	uint32		start = w->job->used;
+	char	   *schema = get_namespace_name(table->schema);
+
+	if (schema == NULL)
+		return;
+	put_uint32(w, table->oid);
+	put_int64(w, table->live);
+	put_int64(w, call_by_oid(pg_stat_get_tuples_deleted, table->oid, NULL));
+	put_text(w, schema);
+	put_text(w, NameStr(table->name));
+	if (row_done(w, start))
+		w->header.n_row_counts++;
+}
+
+/* Rows of the largest tables, and of those that were among them before. */
+static void
+put_row_counts(Writer *w, Tables *tables, const Oid *remembered, uint32 n_remembered)
+{
+	TableCount **large = MemoryContextAllocHuge(CurrentMemoryContext, Max(tables->n, 1) * sizeof(TableCount *));
+	int			n = 0;
+
+	for (uint32 i = 0; i < n_remembered; i++)
+	{
+		TableCount	key = {.oid = remembered[i]};
+		TableCount *table = bsearch(&key, tables->items, tables->n, sizeof(TableCount), compare_tables);
+
+		if (table == NULL || table->oid < FirstNormalObjectId)
+			continue;
+		put_row_count(w, table);
+		/* Not a second time. */
+		table->persistence = RELPERSISTENCE_TEMP;
+	}
+	for (int i = 0; i < tables->n; i++)
+	{
+		TableCount *table = &tables->items[i];
+
+		if (table->live >= MIN_LARGE && table->persistence != RELPERSISTENCE_TEMP &&
+			table->relkind == RELKIND_RELATION && table->oid >= FirstNormalObjectId)
+			large[n++] = table;
+	}
+	if (n > 1)
+		qsort(large, n, sizeof(TableCount *), compare_live);
+	for (int i = 0; i < n && w->header.n_row_counts < INSPECT_MAX_ROW_COUNTS; i++)
+		put_row_count(w, large[i]);
+}
+
+static void
+inspect_tables(Writer *w, int32 max_rows, const Oid *remembered, uint32 n_remembered)
 {
 	Tables		tables = {0};
 	TableCount **interesting;
@@ -591,6 +650,7 @@ inspect_tables(Writer *w, int32 max_rows)
 		CHECK_FOR_INTERRUPTS();
 		put_table(w, interesting[i], busy);
 	}
+	put_row_counts(w, &tables, remembered, n_remembered);
 }
 
 /* ------------------------------------------------------------------------
@@ -963,35 +1023,109 @@ typedef enum Section
 	SECTION_TABLES,
 	SECTION_INDEXES,
 	SECTION_SEQUENCES,
+	SECTION_COLUMNS,
+	SECTION_BEHIND,
+	SECTION_FAULTS,
+	SECTION_AMCHECK,
 	SECTIONS
 } Section;
+
+/* What the healer asks for; the lists behind the request in memory of our own. */
+typedef struct Asked
+{
+	InspectRequest request;
+	const Oid  *remembered;
+	const char *watched;
+	Size		watched_len;
+	const char *metrics;		/* queries of metrics of users */
+} Asked;
+
+static void
+inspect_section(Writer *w, Section section, const Asked *asked)
+{
+	const InspectRequest *request = &asked->request;
+
+	switch (section)
+	{
+		case SECTION_TABLES:
+			inspect_tables(w, request->max_tables, asked->remembered, request->n_remembered);
+			break;
+		case SECTION_INDEXES:
+			inspect_indexes(w);
+			break;
+		case SECTION_SEQUENCES:
+			inspect_sequences(w, request->after_sequence);
+			break;
+		case SECTION_COLUMNS:
+			inspect_columns(w, request, asked->watched, asked->watched_len);
+			break;
+		case SECTION_BEHIND:
+			inspect_behind(w, request->probe_after);
+			break;
+		case SECTION_FAULTS:
+			inspect_faults(w);
+			break;
+		case SECTION_AMCHECK:
+			inspect_amcheck(w, request);
+			break;
+		case SECTIONS:
+			break;
+	}
+}
+
+/* The section failed: what it wrote does not count. */
+static void
+section_failed(Writer *w, Section section, const Asked *asked, uint32 faults_before)
+{
+	InspectHeader *header = &w->header;
+
+	switch (section)
+	{
+		case SECTION_TABLES:
+			header->n_tables = header->n_row_counts = 0;
+			break;
+		case SECTION_INDEXES:
+			header->n_indexes = 0;
+			break;
+		case SECTION_SEQUENCES:
+			header->n_sequences = 0;
+			header->sequences_used = -1;
+			header->sequences_from = header->sequences_upto = asked->request.after_sequence;
+			break;
+		case SECTION_COLUMNS:
+			header->n_columns = 0;
+			break;
+		case SECTION_BEHIND:
+			header->n_behind = 0;
+			header->probed_from = header->probed_upto = asked->request.probe_after;
+			break;
+		case SECTION_FAULTS:
+		case SECTION_AMCHECK:
+			header->n_faults = faults_before;
+			break;
+		case SECTIONS:
+			break;
+	}
+
+	/* A sequence or an index that cannot be read says nothing about the others. */
+	if (section != SECTION_SEQUENCES && section != SECTION_BEHIND && section != SECTION_AMCHECK)
+		header->complete = 0;
+}
 
 /*
  * One section in a transaction of its own. When it fails, by a timeout mostly,
  * the others still tell what they see, and the answer says it is not complete.
  */
 static void
-run_section(Writer *w, Section section, const InspectRequest *request)
+run_section(Writer *w, Section section, const Asked *asked)
 {
 	uint32		volatile start = w->job->used;
+	uint32		volatile faults = w->header.n_faults;
 
 	PG_TRY();
 	{
 		worker_query_begin(w->job, XACT_READ_COMMITTED);
-		switch (section)
-		{
-			case SECTION_TABLES:
-				inspect_tables(w, request->max_tables);
-				break;
-			case SECTION_INDEXES:
-				inspect_indexes(w);
-				break;
-			case SECTION_SEQUENCES:
-				inspect_sequences(w, request->after_sequence);
-				break;
-			case SECTIONS:
-				break;
-		}
+		inspect_section(w, section, asked);
 		worker_query_end();
 	}
 	PG_CATCH();
@@ -999,53 +1133,67 @@ run_section(Writer *w, Section section, const InspectRequest *request)
 		worker_catch(w->job, HC_OUT_DONE);
 		w->job->used = start;
 		w->overflow = false;
-		if (section == SECTION_TABLES)
-			w->header.n_tables = 0;
-		else if (section == SECTION_INDEXES)
-			w->header.n_indexes = 0;
-		else
-		{
-			w->header.n_sequences = 0;
-			w->header.sequences_used = -1;
-			w->header.sequences_from = w->header.sequences_upto = request->after_sequence;
-		}
-
-		/* A sequence that cannot be read says nothing about tables and indexes. */
-		if (section != SECTION_SEQUENCES)
-			w->header.complete = 0;
+		section_failed(w, section, asked, faults);
 	}
 	PG_END_TRY();
+}
+
+/*
+ * The answer is written where the request stands: copy it first. A request that
+ * does not fit together asks for nothing but the tables.
+ */
+static void
+read_request(HealJobSlot *job, Asked *asked)
+{
+	Size		oids,
+				rest;
+	char	   *copy;
+
+	asked->request.max_tables = INSPECT_MIN_TABLES;
+	if (job->used < sizeof(InspectRequest))
+		return;
+	memcpy(&asked->request, job->data, sizeof(InspectRequest));
+	rest = job->used - sizeof(InspectRequest);
+	oids = (Size) asked->request.n_remembered * sizeof(Oid);
+	asked->request.n_metrics = Min(asked->request.n_metrics, HC_MAX_USER_METRICS);
+	if (oids + asked->request.metrics_len > rest)
+	{
+		asked->request.n_remembered = asked->request.n_watched = asked->request.n_metrics = 0;
+		return;
+	}
+	copy = MemoryContextAlloc(worker_context, Max(rest, 1));
+	memcpy(copy, job->data + sizeof(InspectRequest), rest);
+	asked->remembered = (const Oid *) copy;
+	asked->watched = copy + oids;
+	asked->watched_len = rest - oids - asked->request.metrics_len;
+	asked->metrics = asked->watched + asked->watched_len;
 }
 
 void
 inspect_run(HealJobSlot *job)
 {
 	Writer	   *w = MemoryContextAllocZero(worker_context, sizeof(Writer));
-	InspectRequest request = {.max_tables = INSPECT_MIN_TABLES};
-	uint32		length = job->used;
-	char	   *metrics = MemoryContextAlloc(worker_context, Max(length, 1));
+	Asked		asked = {0};
+	uint32		n_metrics;
 
-	memcpy(metrics, job->data, length);
-	if (length >= sizeof(request))
-		memcpy(&request, metrics, sizeof(request));
-	request.n_metrics = Min(request.n_metrics, HC_MAX_USER_METRICS);
+	read_request(job, &asked);
+	n_metrics = asked.request.n_metrics;
 
 	w->job = job;
 	w->header.complete = 1;
 	w->header.sequences_used = -1;
-	w->header.n_metrics = request.n_metrics;
-	job->used = sizeof(InspectHeader) + request.n_metrics * sizeof(MetricAnswer);
+	w->header.n_metrics = n_metrics;
+	job->used = sizeof(InspectHeader) + n_metrics * sizeof(MetricAnswer);
 	memset(job->data, 0, job->used);
 
 	pgstat_report_activity(STATE_RUNNING, "inspection of tables, indexes and sequences");
-	for (Section section = 0; section < SECTIONS && !request.metrics_only; section++)
-		run_section(w, section, &request);
+	for (Section section = 0; section < SECTIONS && !asked.request.metrics_only; section++)
+		run_section(w, section, &asked);
 	memcpy(job->data, &w->header, sizeof(InspectHeader));
 
-	if (request.n_metrics == 0)
+	if (n_metrics == 0)
 		return;
 	pgstat_report_activity(STATE_RUNNING, "metrics of users");
 	worker_keep_answer(job);
-	metrics_run(job, metrics + sizeof(request), length - sizeof(request),
-				job->data + sizeof(InspectHeader), request.n_metrics);
+	metrics_run(job, asked.metrics, asked.request.metrics_len, job->data + sizeof(InspectHeader), n_metrics);
 }

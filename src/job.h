@@ -69,13 +69,27 @@ extern bool sql_top_run(SqlTop *top, HealJobSlot *job);
 #define INSPECT_MAX_INDEXES		200
 #define INSPECT_MAX_SEQUENCES	100
 
-/* Followed by the queries of n_metrics metrics, see metric_worker.c. */
+#define INSPECT_MAX_ROW_COUNTS	200
+#define INSPECT_MAX_WATCHED		200
+#define INSPECT_MAX_FAULTS		100
+#define INSPECT_MAX_BEHIND		100
+
+/*
+ * Followed by the OIDs of remembered tables, the watched columns and the queries
+ * of metrics of users, see metric_worker.c.
+ */
 typedef struct InspectRequest
 {
 	int32		max_tables;
 	Oid			after_sequence; /* go on behind this one; 0: from the first */
 	uint32		metrics_only;	/* no look at tables, indexes, sequences */
 	uint32		n_metrics;
+	uint32		metrics_len;	/* bytes of their queries */
+	Oid			probe_after;	/* the same for sequences compared with columns */
+	Oid			check_after;	/* amcheck: the index after this one */
+	int64		check_max_bytes;	/* 0: no check now */
+	uint32		n_remembered;	/* tables that were large */
+	uint32		n_watched;
 } InspectRequest;
 
 /* One metric of users. Answers have a fixed size and stand right behind the header, not aligned. */
@@ -110,6 +124,14 @@ typedef struct InspectHeader
 	Oid			sequences_from;
 	Oid			sequences_upto;
 	uint32		n_metrics;
+	uint32		n_row_counts;
+	uint32		n_columns;
+	uint32		n_behind;
+	uint32		n_faults;
+	Oid			probed_from;
+	Oid			probed_upto;
+	int32		check_ran;
+	Oid			checked;		/* index; 0 after the last one */
 } InspectHeader;
 
 #endif							/* PG_HEAL_JOB_H */

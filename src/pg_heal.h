@@ -328,6 +328,20 @@ extern void object_hook_install(void);	/* from _PG_init */
 /* A statement of a client that changed rows has finished. */
 extern void object_note_change(const struct QueryDesc *query_desc);
 
+/* ---- violations.c ---- */
+
+extern Size violations_shmem_size(void);
+extern void violations_shmem_startup(bool found);
+extern void violations_note(const ErrorData *edata);	/* in the log hook */
+extern void collect_violations(hc_observation *obs);
+
+/* ---- watch.c ---- */
+
+extern void watch_load(void);	/* in a transaction */
+extern int64 watch_check_bytes(void);
+extern int64 watch_check_interval_us(void);
+extern uint32 watch_put(const char *database, char *data, uint32 *used);
+
 /* ---- launcher.c, healer.c ---- */
 
 /* So many crashes in a row, and the healer only observes. */

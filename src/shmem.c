@@ -44,6 +44,7 @@ shmem_request(void)
 	RequestAddinShmemSpace(hooks_shmem_size());
 	RequestAddinShmemSpace(security_shmem_size());
 	RequestAddinShmemSpace(clients_shmem_size());
+	RequestAddinShmemSpace(violations_shmem_size());
 	RequestNamedLWLockTranche(HEAL_TRANCHE, 3);
 }
 
@@ -96,6 +97,7 @@ shmem_startup(void)
 	hooks_shmem_startup(found);
 	security_shmem_startup(found);
 	clients_shmem_startup(found, &GetNamedLWLockTranche(HEAL_TRANCHE)[2].lock);
+	violations_shmem_startup(found);
 	LWLockRelease(AddinShmemInitLock);
 
 	memory_was_set_up = true;

@@ -70,6 +70,7 @@ static StoreTable tables[HC_T_COUNT] = {
 	[HC_T_ANOMALIES] = {"anomalies", "anomaly_id", true},
 	[HC_T_AUDIT] = {"audit", "audit_id", true},
 	[HC_T_PREDICTIONS] = {"predictions", "prediction_id", false},
+	[HC_T_COLUMN_GENERATIONS] = {"column_generations", "generation_id", false},
 };
 
 /*
@@ -87,6 +88,7 @@ static const char *const load_conditions[HC_T_COUNT] = {
 	[HC_T_AUDIT] = "false",
 	/* The graded ones tell how far further ones are to be believed. */
 	[HC_T_PREDICTIONS] = "t.outcome = 'open' OR t.prediction_id > (SELECT max(p.prediction_id) - 200 FROM heal.predictions p)",
+	[HC_T_COLUMN_GENERATIONS] = "true",
 };
 
 /*---- State: of this process, for the extension as it is now ----*/

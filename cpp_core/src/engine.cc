@@ -218,6 +218,7 @@ void Engine::Finish(hc_decisions* out) {
   int32_t open = static_cast<int32_t>(cases_.size());
   status_.Publish(*observation_, book_.incidents(), Condition(), &outbox_);
   book_.Flush(&outbox_);
+  for (MatcherRecord& record : matchers_.TakeRecords()) outbox_.Record(record.table, record.id, std::move(record.json));
   CheckMemory();
   *out = hc_decisions{};
   outbox_.Fill(out);

@@ -31,7 +31,8 @@ constexpr size_t kMaxTransitions = 64;
 
 // Failures of these components are seen by inspectors, one database at a time.
 bool IsInspected(std::string_view component) {
-  return component == "statistics" || component == "vacuum" || component == "indexes" || component == "sequences";
+  return component == "statistics" || component == "vacuum" || component == "indexes" || component == "sequences" ||
+         component == "data";
 }
 
 bool IsUnknown(const Match& match) {

@@ -18,6 +18,8 @@ void Engine::Restore(std::span<const hc_record> records, bool foreign) {
   for (const hc_record& record : records)
     if (record.json == nullptr) throw std::invalid_argument("a record has no row");
   book_.Load(records);
+  // How columns were before says as much about a copy of them.
+  for (const hc_record& record : records) matchers_.Restore(record);
   restored_ = true;
   foreign_ = foreign_ || foreign;
   // Deeds on another server say nothing about this one.

@@ -100,6 +100,22 @@ void CheckInspected(const hc_observation& o) {
     Strings("sequences", {s.database, s.qualified});
 }
 
+void CheckDataQuality(const hc_observation& o) {
+  for (const hc_column_stats& c : Array(o.columns, o.n_columns, "columns"))
+    Strings("columns", {c.database, c.schema, c.table, c.column});
+  for (const hc_row_count& r : Array(o.row_counts, o.n_row_counts, "row_counts"))
+    Strings("row_counts", {r.database, r.schema, r.table});
+  for (const hc_fault& f : Array(o.faults, o.n_faults, "faults")) {
+    Within("faults.kind", f.kind, HC_FAULT_COLLATION);
+    Strings("faults", {f.database, f.table, f.object, f.detail});
+  }
+  for (const hc_behind& b : Array(o.behind, o.n_behind, "behind"))
+    Strings("behind", {b.database, b.sequence, b.table, b.column});
+  for (const hc_violation& v : Array(o.violations, o.n_violations, "violations"))
+    Strings("violations", {v.database, v.sqlstate, v.schema, v.table, v.constraint});
+  for (const hc_checksum& c : Array(o.checksums, o.n_checksums, "checksums")) Strings("checksums", {c.database});
+}
+
 void CheckRequests(const hc_observation& o) {
   for (const hc_request& r : Array(o.requests, o.n_requests, "requests")) {
     Within("requests.kind", r.kind, HC_REQ_RESUME);
@@ -159,6 +175,7 @@ void CheckObservation(const hc_observation& o) {
   CheckLogins(o);
   CheckClients(o);
   CheckInspected(o);
+  CheckDataQuality(o);
   CheckRequests(o);
 }
 

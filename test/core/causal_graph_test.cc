@@ -163,7 +163,7 @@ const std::set<std::string> kComponents = {"sessions",     "locks",     "connect
                                            "checkpointer", "wal",       "archiver",    "replication",
                                            "transactions", "storage",   "vacuum",      "statistics",
                                            "indexes",      "sequences", "security",    "host",
-                                           "healer"};
+                                           "healer",       "data"};
 
 const std::set<std::string>& MetricNames() {
   static const std::set<std::string> names = {

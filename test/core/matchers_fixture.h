@@ -163,6 +163,12 @@ class World {
     HEAL_LIST(logins, logins);
     HEAL_LIST(security_events, security_events);
     HEAL_LIST(clients, clients);
+    HEAL_LIST(columns, columns);
+    HEAL_LIST(row_counts, row_counts);
+    HEAL_LIST(faults, faults);
+    HEAL_LIST(behind, behind);
+    HEAL_LIST(violations, violations);
+    HEAL_LIST(checksums, checksums);
 #undef HEAL_LIST
     return o;
   }
@@ -186,6 +192,12 @@ class World {
   std::vector<hc_table> tables;
   std::vector<hc_index> indexes;
   std::vector<hc_sequence> sequences;
+  std::vector<hc_column_stats> columns;
+  std::vector<hc_row_count> row_counts;
+  std::vector<hc_fault> faults;
+  std::vector<hc_behind> behind;
+  std::vector<hc_violation> violations;
+  std::vector<hc_checksum> checksums;
 
  private:
   std::vector<double> metrics_;

@@ -97,7 +97,7 @@ TEST(Remedies, RowsAreConsistent) {
     EXPECT_EQ(sql, remedy.lock_timeout_ms > 0 && remedy.statement_timeout_ms > 0) << remedy.name;
     EXPECT_EQ(FindRemedy(remedy.name), &remedy);
   }
-  EXPECT_EQ(names.size(), 8u);
+  EXPECT_EQ(names.size(), 9u);
   EXPECT_EQ(FindRemedy("reboot"), nullptr);
 }
 

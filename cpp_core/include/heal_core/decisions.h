@@ -24,6 +24,7 @@ typedef enum hc_table_kind
 	HC_T_ANOMALIES,				/* append only */
 	HC_T_AUDIT,					/* append only */
 	HC_T_PREDICTIONS,
+	HC_T_COLUMN_GENERATIONS,
 	HC_T_COUNT
 } hc_table_kind;
 

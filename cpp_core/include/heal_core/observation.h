@@ -302,6 +302,105 @@ typedef struct hc_client
 	uint32_t	probing_kinds;
 } hc_client;
 
+/* ---- data quality; names are plain ---- */
+
+#define HC_COLUMN_BINS 16
+#define HC_COLUMN_DECILES 9
+
+/* Statistics of a watched column: of the newest ANALYZE and of the newest rows.
+ * No value of a user is in it: frequent values are counted by a hash of theirs
+ * in few bins, numbers are told by their deciles. */
+typedef struct hc_column_stats
+{
+	uint32_t	database_oid;
+	uint32_t	relation_oid;
+	int32_t		column_number;
+	const char *database;
+	const char *schema;
+	const char *table;
+	const char *column;
+	int64_t		watched_at;			/* heal_watch(); watching again accepts what is */
+	int64_t		analyzed_at;		/* 0 not known */
+	double		rows;				/* of the table; NaN: never analyzed, and so is all down to deciles */
+	double		sample_rows;		/* most rows that ANALYZE looked at */
+	double		null_fraction;
+	double		distinct;			/* different values */
+	double		frequent;			/* share of the rows whose value is a frequent one */
+	double		bins[HC_COLUMN_BINS];	/* shares of the frequent values */
+	double		deciles[HC_COLUMN_DECILES]; /* of the other values, 10 % to 90 %; NaN: no number, or in order of insertion */
+	double		recent_rows;		/* rows in the last blocks of the table; NaN: not looked at */
+	double		recent_nulls;
+} hc_column_stats;
+
+/* Rows of a large table, or of one that was large before. */
+typedef struct hc_row_count
+{
+	uint32_t	database_oid;
+	uint32_t	relation_oid;
+	const char *database;
+	const char *schema;
+	const char *table;
+	int64_t		live_tuples;
+	int64_t		deleted;			/* counter of rows deleted */
+} hc_row_count;
+
+typedef enum hc_fault_kind
+{
+	HC_FAULT_NOT_VALID,				/* a constraint that was not validated */
+	HC_FAULT_TRIGGER_OFF,			/* a foreign key whose triggers are disabled */
+	HC_FAULT_INDEX_DAMAGED,			/* amcheck found damage */
+	HC_FAULT_COLLATION				/* the collation's version is not that of the data */
+} hc_fault_kind;
+
+typedef struct hc_fault
+{
+	uint32_t	database_oid;
+	uint32_t	object_oid;			/* constraint, index or database */
+	hc_fault_kind kind;
+	const char *database;
+	const char *table;				/* schema.table, "" none */
+	const char *object;
+	const char *detail;
+} hc_fault;
+
+/* Errors of SQLSTATE class 23 and of damaged data, counted since the server
+ * started. Sent when it changed. */
+typedef struct hc_violation
+{
+	uint32_t	database_oid;
+	const char *database;
+	const char *sqlstate;
+	const char *schema;
+	const char *table;
+	const char *constraint;			/* or column; of damage the message */
+	uint64_t	count;
+} hc_violation;
+
+/* Databases with failed checksums. Sent when it changed. */
+typedef struct hc_checksum
+{
+	uint32_t	database_oid;		/* 0: shared catalogs */
+	const char *database;
+	int64_t		failures;
+	int64_t		last_at;
+} hc_checksum;
+
+/* A sequence behind the column it fills. */
+typedef struct hc_behind
+{
+	uint32_t	database_oid;
+	uint32_t	sequence_oid;
+	uint32_t	table_oid;
+	const char *database;
+	const char *sequence;			/* quoted for SQL */
+	const char *table;				/* quoted for SQL */
+	const char *column;				/* quoted for SQL */
+	int64_t		next_value;			/* what it gives next */
+	int64_t		largest;			/* of the column */
+	int64_t		collision;			/* smallest value of the column from next_value on */
+	int32_t		used;				/* has it ever been asked? */
+} hc_behind;
+
 /* A database the inspectors looked at. Facts of a database not listed are
  * older than this observation and must not be taken as gone. */
 typedef struct hc_inspection
@@ -556,6 +655,19 @@ typedef struct hc_observation
 	uint32_t	n_indexes;
 	const hc_sequence *sequences;
 	uint32_t	n_sequences;
+
+	const hc_column_stats *columns;
+	uint32_t	n_columns;
+	const hc_row_count *row_counts;
+	uint32_t	n_row_counts;
+	const hc_fault *faults;
+	uint32_t	n_faults;
+	const hc_behind *behind;
+	uint32_t	n_behind;
+	const hc_violation *violations;
+	uint32_t	n_violations;
+	const hc_checksum *checksums;
+	uint32_t	n_checksums;
 
 	const hc_request *requests;
 	uint32_t	n_requests;

@@ -219,6 +219,67 @@ constexpr ThresholdDef kSettingTampering[] = {
     {"grace_s", "s", 0, 0, kDay, "Time a setting must have been unsafe before it is told of"},
 };
 
+constexpr ThresholdDef kChecksumFailure[] = {
+    {"shown_s", "s", 7 * kDay, 10, 365 * kDay, "Time after the latest failure for which it is shown"},
+};
+
+constexpr ThresholdDef kUnvalidatedConstraint[] = {
+    {"age_s", "s", kDay, 0, 365 * kDay, "Time a constraint must have been seen not validated or disabled"},
+};
+
+constexpr ThresholdDef kIndexCorruption[] = {
+    {"max_bytes", "bytes", 64.0 * 1024 * 1024, 0, 1e12, "Largest index that is checked with amcheck"},
+    {"interval_s", "s", 600, 1, 365 * kDay, "Time between two checks with amcheck in one database"},
+};
+
+constexpr ThresholdDef kConstraintBurst[] = {
+    {"count", "errors", 50, 2, 1e9, "Violations of one constraint in the window"},
+    {"clear_count", "errors", 10, 1, 1e9,
+     "Once raised, the failure lasts until a window has fewer violations", "count"},
+    {"factor", "ratio", 5, 1, 1e6, "Violations in relation to the most that are usual in a window"},
+    {"window_s", "s", 60, 1, kDay, "Time over which violations are counted"},
+    {"learn_s", "s", 1800, 0, kDay, "Time after the start of the worker in which it only learns what is usual"},
+    {"accept_s", "s", 3600, 60, 30 * kDay, "A burst that lasts this long is usual from then on"},
+};
+
+constexpr ThresholdDef kSequenceBehind[] = {
+    {"samples", "inspections", 1, 1, 1000, "Inspections in which the sequence must be behind"},
+    {"near", "values", 100000, 1, 1e18,
+     "Values until the first one that exists; a sequence further away is a note, not a warning"},
+};
+
+constexpr ThresholdDef kDistributionDrift[] = {
+    {"min_rows", "rows", 1000, 10, kManyRows, "Rows behind the statistics, on both sides"},
+    {"null_rise", "fraction", 0.05, 0.001, 1, "Rise of the null fraction between two states of the statistics"},
+    {"clear_null_rise", "fraction", 0.02, 0, 1, "Once raised, the failure lasts until the rise falls to this",
+     "null_rise"},
+    {"z", "deviations", 6, 2, 1000, "Distance from chance in the two-proportion test"},
+    {"min_recent_rows", "rows", 200, 20, 1e6, "Rows in the last blocks of the table"},
+    {"recent_rise", "fraction", 0.1, 0.01, 1, "Rise of the null fraction in the newest rows"},
+    {"clear_recent_rise", "fraction", 0.05, 0, 1, "Once raised, the failure lasts until the rise falls to this",
+     "recent_rise"},
+    {"samples", "inspections", 2, 1, 1000, "Consecutive inspections with more NULLs in the newest rows"},
+    {"index", "ratio", 0.25, 0.01, 100, "Population stability index of the frequent values"},
+    {"clear_index", "ratio", 0.1, 0, 100, "Once raised, the failure lasts until the index falls to this", "index"},
+    {"distinct_factor", "ratio", 10, 2, 1e9, "Factor by which the different values became fewer or more"},
+    {"clear_distinct_factor", "ratio", 5, 1, 1e9, "Once raised, the failure lasts until the factor falls to this",
+     "distinct_factor"},
+    {"shift", "fraction", 0.3, 0.1, 1, "Distance of the distributions of the numbers"},
+    {"clear_shift", "fraction", 0.2, 0, 1, "Once raised, the failure lasts until the distance falls to this", "shift"},
+    {"accept_s", "s", 7 * kDay, 60, 365 * kDay, "A state that lasts this long is what later ones are compared with"},
+};
+
+constexpr ThresholdDef kRowCountCliff[] = {
+    {"share", "fraction", 0.5, 0.01, 1, "Share of the rows that must have gone between two inspections"},
+    {"clear_share", "fraction", 0.3, 0, 1, "Once raised, the failure lasts until no more than this share is missing",
+     "share"},
+    {"min_rows", "rows", 10000, 1, kManyRows, "Rows that must have gone"},
+    {"samples", "inspections", 2, 1, 1000, "Consecutive inspections in which the rows must be missing"},
+    {"quiet_s", "s", 2 * kDay, 0, 365 * kDay,
+     "Time the table must have been watched without such a fall; what falls more often is routine"},
+    {"accept_s", "s", 7 * kDay, 60, 365 * kDay, "A number of rows that lasts this long is the usual one"},
+};
+
 constexpr FailureDef kFailures[] = {
     {"P01", "idle_in_transaction_blocker", "locks", "performance", "warning",
      "A session that is idle inside a transaction holds locks others wait for.",
@@ -351,6 +412,39 @@ constexpr FailureDef kFailures[] = {
      "zero_damaged_pages, ignore_checksum_failure.",
      "Tell a person, with who set it, or that a file was edited.", "The setting is as it should be again.",
      "None needed.", "Set it back: a person may have meant it; blame a server that was started so.", kSettingTampering},
+    {"Q01", "checksum_failure", "storage", "data_quality", "critical",
+     "Pages were read whose checksum is not that of their contents.",
+     "Tell a person at once, with database, time and block.",
+     "Shown for some days; a later failure is shown again.", "None.",
+     "zero_damaged_pages, ignore_checksum_failure, pg_resetwal; vacuum or restore over the evidence.",
+     kChecksumFailure},
+    {"Q02", "index_corruption", "indexes", "data_quality", "critical",
+     "amcheck found an index that is not in order: queries miss rows, unique indexes let duplicates in.",
+     "Tell a person; REINDEX CONCURRENTLY when the reason is known.", "amcheck passes.", "None needed.",
+     "Reindex before asking why; delete duplicate rows.", kIndexCorruption},
+    {"Q03", "collation_mismatch", "indexes", "data_quality", "warning",
+     "The operating system sorts differently than when the database was created: indexes on text may be wrong.",
+     "Check the indexes with amcheck, rebuild them, refresh the version then.",
+     "The versions are the same again.", "None.", "Refresh the version first: it hides the trouble.", {}},
+    {"Q05", "constraint_violation_burst", "data", "data_quality", "warning",
+     "A constraint refuses rows far more often than it usually does.",
+     "Tell a person, with constraint and SQLSTATE.", "A window with few violations.", "None needed.",
+     "Drop or disable the constraint.", kConstraintBurst},
+    {"Q06", "sequence_behind", "sequences", "data_quality", "warning",
+     "A sequence will give values that its column has already; a note while nobody asks it.",
+     "Set the sequence forward.", "The sequence is ahead of the column.", "None: never back.",
+     "Set a sequence back; touch one on a subscriber.", kSequenceBehind},
+    {"Q07", "unvalidated_constraint", "data", "data_quality", "info",
+     "A constraint was never checked against the rows of before, or the triggers of a foreign key are disabled.",
+     "VALIDATE CONSTRAINT when there is time; enable the triggers.", "The constraint is validated.", "None needed.",
+     "Delete rows that violate it.", kUnvalidatedConstraint},
+    {"Q08", "distribution_drift", "data", "data_quality", "warning",
+     "What a watched column holds is not what it held: NULLs, different values or their shares.",
+     "Tell a person, with before and after.", "The column is as it was, or the new state has lasted.",
+     "None needed.", "Change data.", kDistributionDrift},
+    {"Q09", "row_count_cliff", "data", "data_quality", "warning",
+     "Most rows of a large table have gone at once.", "Tell a person, with before and after.",
+     "The rows are back, or the new number has lasted.", "None.", "Restore by itself.", kRowCountCliff},
 };
 
 // Position of a limit in catalogue order, or -1.

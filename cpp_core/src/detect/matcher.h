@@ -12,6 +12,7 @@
 #include "catalogue/failures.h"
 #include "detect/wait_graph.h"
 #include "detect/wall_clock.h"
+#include "heal_core/decisions.h"
 #include "heal_core/observation.h"
 #include "model.h"
 
@@ -36,10 +37,21 @@ struct MatchInput {
   const Look* FindLook(uint32_t database_oid) const;
 };
 
+// A row a matcher wants to be kept, and given back after a restart.
+struct MatcherRecord {
+  hc_table_kind table;
+  int64_t id;
+  std::string json;
+};
+
 class Matcher {
  public:
   virtual ~Matcher() = default;
   virtual void Run(const MatchInput& input, std::vector<Match>* out) = 0;
+  // Takes back a row of its own table; others are not its business.
+  virtual void Restore(const hc_record&) {}
+  // Rows that changed in the last Run.
+  virtual void TakeRecords(std::vector<MatcherRecord>*) {}
 };
 
 std::unique_ptr<Matcher> MakeIdleBlockerMatcher();           // P01
@@ -56,6 +68,12 @@ std::unique_ptr<Matcher> MakeExfiltrationMatcher();         // S04
 std::unique_ptr<Matcher> MakeProbingMatcher();              // S05
 std::unique_ptr<Matcher> MakeDestructiveMatcher();          // S06
 std::unique_ptr<Matcher> MakeSettingTamperingMatcher();     // S08
+std::unique_ptr<Matcher> MakeChecksumFailureMatcher();       // Q01
+std::unique_ptr<Matcher> MakeDataFaultMatcher();             // Q02, Q03, Q07
+std::unique_ptr<Matcher> MakeConstraintBurstMatcher();       // Q05
+std::unique_ptr<Matcher> MakeSequenceBehindMatcher();        // Q06
+std::unique_ptr<Matcher> MakeDistributionDriftMatcher();     // Q08
+std::unique_ptr<Matcher> MakeRowCountCliffMatcher();         // Q09
 
 // ---- shared by the matchers ----
 

@@ -39,6 +39,12 @@ FailureMatchers::FailureMatchers() {
   matchers_.push_back(MakeProbingMatcher());
   matchers_.push_back(MakeDestructiveMatcher());
   matchers_.push_back(MakeSettingTamperingMatcher());
+  matchers_.push_back(MakeChecksumFailureMatcher());
+  matchers_.push_back(MakeDataFaultMatcher());
+  matchers_.push_back(MakeConstraintBurstMatcher());
+  matchers_.push_back(MakeSequenceBehindMatcher());
+  matchers_.push_back(MakeDistributionDriftMatcher());
+  matchers_.push_back(MakeRowCountCliffMatcher());
 }
 
 FailureMatchers::~FailureMatchers() = default;
@@ -88,6 +94,16 @@ std::vector<Match> FailureMatchers::Run(const hc_observation& observation, const
   }
   AddOwnActions(observation.now_us, &matches);
   return matches;
+}
+
+void FailureMatchers::Restore(const hc_record& record) {
+  for (const std::unique_ptr<Matcher>& matcher : matchers_) matcher->Restore(record);
+}
+
+std::vector<MatcherRecord> FailureMatchers::TakeRecords() {
+  std::vector<MatcherRecord> records;
+  for (const std::unique_ptr<Matcher>& matcher : matchers_) matcher->TakeRecords(&records);
+  return records;
 }
 
 void FailureMatchers::NoteOwnAction(std::string_view fingerprint, int64_t now_us) {

@@ -43,6 +43,11 @@ class FailureMatchers {
   std::vector<Match> Run(const hc_observation& observation, const Thresholds& thresholds,
                          const std::vector<Exemption>& exempt = {});
 
+  // What matchers keep through restarts: rows of the tables, before the first
+  // Run, and the rows that changed in the last one.
+  void Restore(const hc_record& record);
+  std::vector<MatcherRecord> TakeRecords();
+
   // The healer acted on this trouble: when it begins again within five minutes,
   // the action is a candidate cause (evidence healer_acted_recently).
   void NoteOwnAction(std::string_view fingerprint, int64_t now_us);

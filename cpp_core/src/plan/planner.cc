@@ -187,6 +187,7 @@ void Particulars(const RemedyDef& remedy, const Match& match, const PlanContext&
   if (Has(remedy, Precondition::kWalRoom)) ChooseWalSize(remedy, match, context, params, candidate);
   // Large tables are analysed when somebody says so.
   if (remedy.name == "analyze_table" && IsSet(match, "too_large")) candidate->risk = "A3";
+  if (remedy.name == "advance_sequence" && IsSet(match, "unused")) candidate->risk = "A3";
   if (remedy.name == "set_autovacuum_options") ChooseAutovacuumOptions(remedy, match, params, candidate);
   if (Has(remedy, Precondition::kNotConstraint)) ChooseIndexRisk(match, candidate);
 }

@@ -17,6 +17,7 @@ constexpr string_view kCheckpointStorm[] = {"checkpoint_storm"};
 constexpr string_view kVacuumStarved[] = {"vacuum_starved"};
 constexpr string_view kInvalidIndex[] = {"invalid_index"};
 constexpr string_view kConnectionExhaustion[] = {"connection_exhaustion"};
+constexpr string_view kSequenceBehind[] = {"sequence_behind"};
 
 constexpr string_view kIdleSession[] = {"idle_in_transaction_session"};
 // Whoever holds the lock, the waiting DDL is what everybody queues behind and
@@ -29,6 +30,7 @@ constexpr string_view kWalCauses[] = {"max_wal_size_too_small"};
 constexpr string_view kVacuumCauses[] = {"autovacuum_off_for_table", "autovacuum_too_slow"};
 constexpr string_view kIndexCauses[] = {"failed_concurrent_build"};
 constexpr string_view kLeakCauses[] = {"connection_leak"};
+constexpr string_view kSequenceCauses[] = {"sequence_not_advanced"};
 
 // ---- parameters ----
 
@@ -59,9 +61,17 @@ constexpr ParamDef kIndexParams[] = {
     {"definition", ParamType::kIndexDef, false, "-- the definition is in the snapshot"},
 };
 
+constexpr ParamDef kSequenceParams[] = {
+    {"relation", ParamType::kIdentifier, true, ""},  // the sequence
+    {"relation_oid", ParamType::kOid, true, ""},
+    {"table", ParamType::kIdentifier, true, ""},
+    {"column", ParamType::kIdentifier, true, ""},
+};
+
 // ---- preconditions ----
 
 constexpr Precondition kNeedsTargets[] = {Precondition::kTargets};
+constexpr Precondition kNeedsRelation[] = {Precondition::kRelation};
 constexpr Precondition kNeedsFreeTable[] = {Precondition::kRelation, Precondition::kTableFree};
 constexpr Precondition kNeedsVacuumable[] = {Precondition::kRelation, Precondition::kTableFree,
                                              Precondition::kHorizonFree};
@@ -145,9 +155,29 @@ constexpr string_view kWalProbe =
     " AND f.error IS NOT NULL ORDER BY f.seqno DESC LIMIT 1), '') AS file_error"
     " FROM pg_catalog.pg_settings AS s WHERE s.name = 'max_wal_size'";
 
+// Asking for values can only move a sequence forward, whoever asks at the same
+// time; setval() could move it back. Bounded, for each value is asked for.
+constexpr string_view kSequenceGuard =
+    "SELECT {relation_oid} IS NOT DISTINCT FROM pg_catalog.to_regclass({relation!})::pg_catalog.oid"
+    " AND EXISTS (SELECT FROM pg_catalog.pg_sequence AS q WHERE q.seqrelid = {relation_oid}"
+    " AND q.seqincrement > 0 AND NOT q.seqcycle)"
+    " AND (SELECT pg_catalog.max(t.{column}) FROM {table} AS t)::pg_catalog.int8"
+    " - (SELECT s.last_value FROM {relation} AS s) BETWEEN 0 AND 1000000";
+
+constexpr string_view kSequenceSql =
+    "SELECT pg_catalog.count(pg_catalog.nextval({relation!}::pg_catalog.regclass)) FROM pg_catalog.generate_series("
+    "(SELECT s.last_value + s.is_called::pg_catalog.int4 FROM {relation} AS s),"
+    " (SELECT pg_catalog.max(t.{column}) FROM {table} AS t)::pg_catalog.int8,"
+    " (SELECT q.seqincrement FROM pg_catalog.pg_sequence AS q WHERE q.seqrelid = {relation_oid}))";
+
+constexpr string_view kSequenceProbe =
+    "SELECT (SELECT s.last_value + s.is_called::pg_catalog.int4 FROM {relation} AS s)"
+    " > (SELECT pg_catalog.max(t.{column}) FROM {table} AS t) AS ahead";
+
 #undef HEAL_TABLE_GUARD
 #undef HEAL_MICROSECONDS
 
+constexpr int32_t kRowExclusive = 3;
 constexpr int32_t kShareUpdateExclusive = 4;
 
 // In the default order of trying.
@@ -327,6 +357,30 @@ constexpr RemedyDef kRemedies[] = {
      .expected_success = 0.9,
      .verify_ms = 10000,
      .verification = "the index is gone and its definition is kept"},
+    {.name = "advance_sequence",
+     .summary = "move the sequence forward past the largest value of its column: {subject}",
+     .failures = kSequenceBehind,
+     .causes = kSequenceCauses,
+     .action_class = "repair",
+     .risk = "A2",  // A3 where nobody asks it or it is far from failing: see the planner
+     .reversible = false,
+     .harmless = true,  // forward only: values are skipped, never given twice
+     .kind = HC_CMD_SQL,
+     .as_owner = true,
+     .params = kSequenceParams,
+     .sql = kSequenceSql,
+     .guard_sql = kSequenceGuard,
+     .probe_sql = kSequenceProbe,
+     .undo_sql = "",
+     .capture = "",
+     .lock_timeout_ms = 1000,
+     .statement_timeout_ms = 30000,
+     .lock_mode = kRowExclusive,
+     .preconditions = kNeedsRelation,
+     .per_round = 1,
+     .expected_success = 0.95,
+     .verify_ms = 10000,
+     .verification = "the next value of the sequence is above the largest of the column"},
     {.name = "terminate_idle_leak",
      .summary = "terminate the oldest idle sessions of the application that leaks them: {subject}",
      .failures = kConnectionExhaustion,

@@ -16,6 +16,8 @@
 //   drop_invalid_index
 //       params index, index_oid, table_oid, definition;
 //       values unique, constraint, leftover (0 or 1, where known)
+//   advance_sequence
+//       params relation (the sequence), table, column; values unused (asks first)
 //   raise_max_wal_size
 //       nothing; values wal_mb_per_s (optional) lets it take one larger step
 //   terminate_idle_blocker, cancel_waiting_ddl, terminate_idle_leak

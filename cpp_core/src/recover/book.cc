@@ -112,6 +112,8 @@ void Book::LoadRow(const hc_record& record) {
       loaded_predictions_.insert_or_assign(record.id, row);
       return;
     }
+    case HC_T_COLUMN_GENERATIONS:
+      return;  // of a matcher
     case HC_T_COUNT:
       break;
   }

@@ -48,6 +48,7 @@ struct Sum {
 bool ComponentUnknown(const hc_observation& observation, std::string_view component) {
   if (component == "sessions" || component == "connections") return observation.sessions_known == 0;
   if (component == "locks") return observation.locks_known == 0 || observation.sessions_known == 0;
+  if (component == "data") return observation.n_inspections == 0;
   bool any = false;
   for (const MetricDef& def : Metrics()) {
     if (component != def.component) continue;

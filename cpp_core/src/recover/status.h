@@ -17,11 +17,11 @@
 namespace heal {
 
 // Every component, in the order of heal_status.
-inline constexpr std::array<const char*, 16> kComponents = {
+inline constexpr std::array<const char*, 17> kComponents = {
     "sessions",    "locks",        "connections", "workload", "checkpointer",
     "wal",         "archiver",     "replication", "storage",  "transactions",
     "host",        "vacuum",       "statistics",  "indexes",  "sequences",
-    "security",
+    "security",    "data",
 };
 // pg_heal itself; comes last.
 inline constexpr const char* kHealerComponent = "healer";

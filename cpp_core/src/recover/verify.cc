@@ -399,6 +399,13 @@ VerifyResult JudgeIndex(const Judged& j) {
   return Result(VerifyVerdict::kHealed, "the index is gone");
 }
 
+VerifyResult JudgeSequence(const Judged& j) {
+  const int ahead = ProbeFlag(Probe(j.input), "ahead");
+  if (ahead == 1) return Result(VerifyVerdict::kHealed, "the sequence is ahead of its column");
+  if (ahead == 0) return NotYet(j, VerifyVerdict::kNoEffect, "the sequence is still behind its column");
+  return NotYet(j, VerifyVerdict::kUnverified, "nobody looked at the sequence since");
+}
+
 // Microseconds without a refused connection, -1 when that cannot be told.
 int64_t QuietUs(const Judged& j) {
   const double refused = Metric(j.observation, HC_M_LOG_TOO_MANY_CONNECTIONS);
@@ -445,6 +452,7 @@ constexpr JudgeDef kJudges[] = {
     {"checkpoint_storm", JudgeCheckpoints},
     {"vacuum_starved", JudgeVacuum},
     {"invalid_index", JudgeIndex},
+    {"sequence_behind", JudgeSequence},
     {"connection_exhaustion", JudgeConnections},
 };
 
