@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Overhead and speed, as docs/performance.md explains: ratios from interleaved
 # runs on one CPU, the control first; CPU time from the scheduler's accounting.
-#   scripts/bench.sh [throughput|executor|healer|graph|release|recovery]...   some parts only
+#   scripts/bench.sh [throughput|executor|healer|graph|release|recovery|detect|silence]...   some parts only
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 parts=("$@")
-[ ${#parts[@]} -eq 0 ] && parts=(throughput executor healer graph release recovery)
+[ ${#parts[@]} -eq 0 ] && parts=(throughput executor healer graph release recovery detect silence)
 
 install_packages
 make_work
@@ -264,6 +264,63 @@ part_recovery() {
 	incidents_over connection_exhaustion 1
 	report 'R04: 53300 in the log to incident open, ms' "$(hook_to_incident 'connection slots are reserved' connection_exhaustion)" '<=' 100
 	report_recovery R04 connection_exhaustion
+	stop b
+}
+
+# ---- detectors, beside their peers ----
+micro_of() { awk -F, -v n="\"$1\"" '$1 == n {print $4}' "$work/micro"; } # CPU time, in the unit of the benchmark
+peer() { awk -v n="$1" '$1 == n {print $2}' "$work/peers"; }
+part_detect() {
+	taskset -c "$cpu" "$root/build/core/bin/heal-bench-micro" --benchmark_format=csv \
+		--benchmark_filter='RollingZScore|RollingIqr|ForestScore|ForestFit|DetectorStage' >"$work/micro" 2>/dev/null
+	if taskset -c "$cpu" /usr/bin/python3 "$root/test/bench/peers.py" >"$work/peers"; then
+		note 'pandas: z-score of a column, ns per value' "$(peer zscore | awk '{printf "%.0f", $1}')"
+		note 'pandas: quartiles, window 1000, 50 series, ns per value' "$(peer iqr | awk '{printf "%.0f", $1}')"
+		note 'scikit-learn: forest score in a batch / one row, us' "$(awk '/score_batch/ {b = $2} /score_single/ {s = $2} END {printf "%.0f / %.0f", b / 1e3, s / 1e3}' "$work/peers")"
+		note 'scikit-learn: forest fit, 256 x 100, ms' "$(peer fit | awk '{printf "%.0f", $1 / 1e6}')"
+	else
+		note 'pandas and scikit-learn' 'not here'
+	fi
+	report 'z-score update, ns' "$(micro_of BM_RollingZScore | awk '{printf "%.1f", $1}')" '<=' 12
+	report 'exact quartiles, window 1000, 50 series, ns' "$(micro_of BM_RollingIqr | awk '{printf "%.0f", $1}')" '<=' 250
+	report 'forest score, 20 features, 100 trees, us' "$(micro_of BM_ForestScore | awk '{printf "%.2f", $1 / 1e3}')" '<=' 3
+	report 'forest fit, 256 x 100, ms' "$(micro_of BM_ForestFit | awk '{printf "%.2f", $1 / 1e3}')" '<=' 2.5
+	report '200 metrics through the whole stage, us per tick' "$(micro_of BM_DetectorStage/116 | awk '{printf "%.0f", $1}')" '<=' 100
+}
+
+# ---- silence on a healthy server ----
+# pgbench at a rate that follows the phase: steady, ramp, days of a minute with a nightly batch each; checkpoints and
+# vacuum as they come. Nothing of it is a failure.
+load_at() { # rate, seconds
+	"$bindir/pgbench" -n -p "${port[b]}" -c 8 -j 1 -R "$1" -T "$2" >/dev/null 2>&1 || true
+}
+part_silence() {
+	local s=${PG_HEAL_BENCH_SILENCE_S:-600} i day pid
+	{
+		printf 'autovacuum = on\nautovacuum_naptime = 10s\ncheckpoint_timeout = 60s\nmax_wal_size = 1GB\n'
+		printf 'pg_heal.policy = balanced\npg_heal.monitoring_interval = 1s\npg_heal.calm_period = 10min\n'
+	} | as_db_user tee -a "$work/b/postgresql.conf" >/dev/null
+	start_healer
+	sql b -c 'CREATE TABLE sales (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, day int, amount numeric)'
+	load_at 100 $((s / 3))
+	for i in 1 2 3 4 5 6; do load_at $((i * 50)) $((s / 30)); done
+	day=$((s / 10))
+	for i in 1 2 3 4 5; do
+		load_at 60 $((day / 4))
+		load_at 250 $((day / 4))
+		load_at 150 $((day / 4))
+		sql b -c "INSERT INTO sales (day, amount) SELECT $i, i FROM generate_series(1, 300000) i" -c 'SELECT day, sum(amount) FROM sales GROUP BY 1 ORDER BY 2' >/dev/null &
+		load_at 20 $((day / 4))
+		wait $!
+	done
+	note 'metric samples seen' "$(sql b -c 'SELECT sum(samples) FROM heal_metrics')"
+	sql b -c "SELECT format('  anomaly %s %s %s %s score %s', to_char(observed_at, 'MI:SS'), metric, method, shape, round(score::numeric, 1)) FROM heal_anomalies ORDER BY anomaly_id"
+	sql b -c "SELECT format('  incident %s %s %s', severity, failure_type, subject) FROM heal_incidents ORDER BY incident_id"
+	note 'anomalies' "$(sql b -c 'SELECT count(*) FROM heal_anomalies')"
+	note 'anomalies per metric and sample' "$(sql b -c 'SELECT round((SELECT count(*) FROM heal_anomalies) / greatest(sum(samples), 1)::numeric, 7) FROM heal_metrics')"
+	report 'healthy load: critical incidents' "$(sql b -c "SELECT count(*) FROM heal_incidents WHERE severity = 'critical'")" '<=' 0
+	report 'healthy load: warnings' "$(sql b -c "SELECT count(*) FROM heal_incidents WHERE severity = 'warning'")" '<=' 1
+	report 'healthy load: actions' "$(sql b -c 'SELECT count(*) FROM heal_history')" '<=' 0
 	stop b
 }
 
