@@ -6,6 +6,7 @@
 
 #include "detect/rolling_iqr.h"
 #include "detect/rolling_zscore.h"
+#include "detect/series_detector.h"
 #include "detect/wait_graph.h"
 #include "diagnose/diagnoser.h"
 
@@ -38,6 +39,20 @@ void BM_RollingIqr(benchmark::State& state) {
   }
 }
 BENCHMARK(BM_RollingIqr);
+
+void BM_SeriesDetector(benchmark::State& state) {
+  std::vector<heal::SeriesDetector> series(static_cast<size_t>(state.range(0)));
+  uint64_t seed = 1;
+  int64_t now_us = 0;
+  size_t i = 0;
+  const auto value = [&] { return Noise(&seed) + Noise(&seed) + Noise(&seed) + Noise(&seed); };
+  for (size_t n = 0; n < 3000 * series.size(); ++n) series[n % series.size()].Observe(now_us += 100000, value());
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(series[i].Observe(now_us += 50000, value()));
+    i = i + 1 == series.size() ? 0 : i + 1;
+  }
+}
+BENCHMARK(BM_SeriesDetector)->Arg(1)->Arg(200);
 
 // One holder of a row, the first waiter with the tuple lock, all others behind it.
 void BM_WaitGraph(benchmark::State& state) {

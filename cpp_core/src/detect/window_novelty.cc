@@ -7,47 +7,52 @@
 namespace heal {
 namespace {
 
-// Two doubles the compiler keeps in one register, on any machine.
-using Pair __attribute__((vector_size(2 * sizeof(double)))) = double;
+// Four numbers the compiler keeps in one register, on any machine.
+using Four __attribute__((vector_size(4 * sizeof(float)))) = float;
 
-Pair Load(const double* values) {
-  Pair pair;
-  std::memcpy(&pair, values, sizeof(pair));
-  return pair;
+constexpr double kLargest = 1e18;  // its square fits single precision
+constexpr float kNever = 1e37F;    // square of a distance to a value that was not there
+
+Four Load(const float* from) {
+  Four four;
+  std::memcpy(&four, from, sizeof(four));
+  return four;
 }
 
-Pair Square(Pair pair) { return pair * pair; }
-
-Pair Lesser(Pair a, Pair b) { return a < b ? a : b; }
+float Distance(double a, double b) { return static_cast<float>(std::clamp(a - b, -kLargest, kLargest)); }
 
 }  // namespace
 
-double WindowNovelty::Nearest() const {
-  Pair nearest = {HUGE_VAL, HUGE_VAL};
-  for (size_t block = 0; block + kBlock <= stored_; block += kBlock) {
-    Pair a = {}, b = {}, c = {}, d = {};
-    for (size_t i = 0; i < kLength; ++i) {
-      const Pair value = {last_[i], last_[i]};
-      const double* const column = windows_[i].data() + block;
-      a += Square(value - Load(column));
-      b += Square(value - Load(column + 2));
-      c += Square(value - Load(column + 4));
-      d += Square(value - Load(column + 6));
-    }
-    nearest = Lesser(nearest, Lesser(Lesser(a, b), Lesser(c, d)));
-  }
-  return std::sqrt(std::min(nearest[0], nearest[1]) / static_cast<double>(kLength));
+WindowNovelty::WindowNovelty() {
+  values_.fill(0);
+  for (auto& row : squares_) row.fill(kNever);
 }
 
 double WindowNovelty::Learn(double value) {
-  std::copy(last_.begin() + 1, last_.end(), last_.begin());
-  last_.back() = value;
-  if (seen_ < kLength && ++seen_ < kLength) return -1;
-  const double novelty = stored_ >= kBlock ? Nearest() : -1;
-  for (size_t i = 0; i < kLength; ++i) windows_[i][next_] = last_[i];
+  const double* const before = values_.data() + next_;  // the last kWindows, oldest first
+  float* const squares = squares_[row_].data();
+  for (size_t i = 0; i < kWindows; i += 4) {
+    const Four distance = {Distance(value, before[i]), Distance(value, before[i + 1]), Distance(value, before[i + 2]),
+                           Distance(value, before[i + 3])};
+    const Four square = distance * distance;
+    std::memcpy(squares + i, &square, sizeof(square));
+  }
+  // Values that were not there yet are near to nothing.
+  if (seen_ < kWindows) std::fill_n(squares, kWindows - seen_, kNever);
+  values_[next_] = values_[next_ + kWindows] = value;
   next_ = (next_ + 1) % kWindows;
-  if (stored_ < kWindows) ++stored_;
-  return novelty;
+  row_ = (row_ + 1) % kLength;
+  if (seen_ < kWindows) ++seen_;
+  if (seen_ < kLength + kFirst) return -1;
+
+  Four nearest = {kNever, kNever, kNever, kNever};
+  for (size_t i = 0; i < kWindows; i += 4) {
+    Four sum = Load(squares_[0].data() + i);
+    for (size_t row = 1; row < kLength; ++row) sum += Load(squares_[row].data() + i);
+    nearest = sum < nearest ? sum : nearest;
+  }
+  const float least = std::min(std::min(nearest[0], nearest[1]), std::min(nearest[2], nearest[3]));
+  return std::sqrt(static_cast<double>(least) / static_cast<double>(kLength));
 }
 
 }  // namespace heal
