@@ -63,40 +63,63 @@ void EvidenceChannels::Learn(const Lanes& values, const Lanes& floors, const Mas
                              const SeriesDetectorSettings& settings, Lanes* evidences) {
   evidences->fill(0);
   side_.fill(0);
-  for (uint32_t tails = FindTails(values, floors, active, settings); tails != 0; tails &= tails - 1) {
+  alignas(16) Lanes distances;
+  alignas(16) Lanes widths;
+  for (uint32_t tails = Follow(values, floors, active, settings, &distances, &widths); tails != 0;
+       tails &= tails - 1) {
     const size_t channel = static_cast<size_t>(std::countr_zero(tails));
-    (*evidences)[channel] = LearnTail(channel, values[channel], floors[channel], settings);
+    (*evidences)[channel] = LearnTail(channel, distances[channel], widths[channel], settings);
   }
-  Follow(values, floors, active, settings);
-  if (young_) Age(active, settings);
+  if (young_ || active != aged_) Age(active, settings);
 }
 
-// The channels whose value lies in a tail, as bits; for the others both tails
-// have learnt that it does not.
-uint32_t EvidenceChannels::FindTails(const Lanes& values, const Lanes& floors, const Mask& active,
-                                     const SeriesDetectorSettings& settings) {
+// Centre and width learn the values. Returns the channels whose value lies in a
+// tail, as bits, and for those the distance from the centre and the width as they
+// were before; for the others both tails have learnt that it does not.
+uint32_t EvidenceChannels::Follow(const Lanes& values, const Lanes& floors, const Mask& active,
+                                  const SeriesDetectorSettings& settings, Lanes* distances, Lanes* widths) {
+  const Pair unlimited = Both(std::numeric_limits<double>::max());
   uint32_t tails = 0;
   for (size_t i = 0; i < kChannels; i += 2) {
-    const PairMask judged = Load(active.data() + i) & (Load(count_.data() + i) >= Both(settings.warm_up));
-    const Pair width = Load(width_.data() + i) + Load(floors.data() + i);
-    const Pair distance = Absolute(Load(values.data() + i) - Load(centre_.data() + i));
-    const PairMask tail = judged & (distance > settings.tail_start * width);
+    const PairMask takes_part = Load(active.data() + i);
+    const Pair count = Load(count_.data() + i);
+    const PairMask known = count >= Both(settings.warm_up);
+    const PairMask judged = takes_part & known;
+    const Pair value = Load(values.data() + i);
+    const Pair width = Load(width_.data() + i);
+    const Pair least = Load(floors.data() + i);
+    const Pair wide = width + least;
+    Pair centre = Load(centre_.data() + i);
+    Pair distance = value - centre;
+    const Pair size = Absolute(distance);
+    const PairMask tail = judged & (size > settings.tail_start * wide);
+    Store(distances->data() + i, distance);
+    Store(widths->data() + i, wide);
+
     const PairMask calm = judged & ~tail;
-    const Pair gain = Select(calm, Load(judged_gain_.data() + i), Pair{});
+    const Pair share_gain = Select(calm, Load(judged_gain_.data() + i), Pair{});
     const Pair up = Load(up_share_.data() + i);
     const Pair down = Load(down_share_.data() + i);
-    Store(up_share_.data() + i, up - up * gain);
-    Store(down_share_.data() + i, down - down * gain);
+    Store(up_share_.data() + i, up - up * share_gain);
+    Store(down_share_.data() + i, down - down * share_gain);
     Store(run_.data() + i, Select(calm, Pair{}, Load(run_.data() + i)));
     tails |= static_cast<uint32_t>((tail[0] & 1) | (tail[1] & 2)) << i;
+
+    const PairMask first = count == Pair{};
+    centre = Select(first, value, centre);  // not its distance from zero
+    distance = Select(first, Pair{}, distance);
+    const Pair limit = Select(known, settings.winsor * width + least, unlimited);
+    distance = distance > limit ? limit : distance;
+    distance = distance < -limit ? -limit : distance;
+    const Pair gain = Select(takes_part, Load(gain_.data() + i), Pair{});
+    Store(centre_.data() + i, centre + distance * gain);
+    Store(width_.data() + i, width + (Absolute(distance) - width) * gain);
   }
   return tails;
 }
 
-double EvidenceChannels::LearnTail(size_t channel, double value, double floor,
+double EvidenceChannels::LearnTail(size_t channel, double distance, double width,
                                    const SeriesDetectorSettings& settings) {
-  const double width = width_[channel] + floor;
-  const double distance = value - centre_[channel];
   const bool above = distance > 0;
   const double gain = judged_gain_[channel];
   double& share = above ? up_share_[channel] : down_share_[channel];
@@ -126,32 +149,16 @@ void EvidenceChannels::Relearn(size_t channel, const SeriesDetectorSettings& set
   young_ = true;
 }
 
-void EvidenceChannels::Follow(const Lanes& values, const Lanes& floors, const Mask& active,
-                              const SeriesDetectorSettings& settings) {
-  const Pair unlimited = Both(std::numeric_limits<double>::max());
-  for (size_t i = 0; i < kChannels; i += 2) {
-    const Pair count = Load(count_.data() + i);
-    const Pair value = Load(values.data() + i);
-    const Pair width = Load(width_.data() + i);
-    const Pair centre = Select(count == Pair{}, value, Load(centre_.data() + i));  // not its distance from zero
-    const Pair limit = Select(count >= Both(settings.warm_up), settings.winsor * width + Load(floors.data() + i),
-                              unlimited);
-    const Pair gain = Select(Load(active.data() + i), Load(gain_.data() + i), Pair{});
-    Pair distance = value - centre;
-    distance = distance > limit ? limit : distance;
-    distance = distance < -limit ? -limit : distance;
-    Store(centre_.data() + i, centre + distance * gain);
-    Store(width_.data() + i, width + (Absolute(distance) - width) * gain);
-  }
-}
-
+// Sample counts grow until they are as large as the memory; then nothing is left
+// to do here until a channel takes part that did not.
 void EvidenceChannels::Age(const Mask& active, const SeriesDetectorSettings& settings) {
   young_ = false;
+  aged_ = active;
   for (size_t i = 0; i < kChannels; ++i) {
-    young_ |= judged_[i] < settings.memory;
     if (active[i] == 0) continue;
     if (count_[i] >= settings.warm_up) Count(settings.memory, &judged_[i], &judged_gain_[i]);
     Count(settings.memory, &count_[i], &gain_[i]);
+    young_ |= judged_[i] < settings.memory;
   }
 }
 

@@ -57,12 +57,10 @@ class EvidenceChannels {
   int side(size_t channel) const { return side_[channel]; }
 
  private:
-  uint32_t FindTails(const Lanes& values, const Lanes& floors, const Mask& active,
-                     const SeriesDetectorSettings& settings);
-  double LearnTail(size_t channel, double value, double floor, const SeriesDetectorSettings& settings);
+  uint32_t Follow(const Lanes& values, const Lanes& floors, const Mask& active,
+                  const SeriesDetectorSettings& settings, Lanes* distances, Lanes* widths);
+  double LearnTail(size_t channel, double distance, double width, const SeriesDetectorSettings& settings);
   void Relearn(size_t channel, const SeriesDetectorSettings& settings);
-  void Follow(const Lanes& values, const Lanes& floors, const Mask& active,
-              const SeriesDetectorSettings& settings);
   void Age(const Mask& active, const SeriesDetectorSettings& settings);
 
   alignas(16) Lanes count_{};
@@ -81,7 +79,8 @@ class EvidenceChannels {
   std::array<Tail, kChannels> up_{};
   std::array<Tail, kChannels> down_{};
   std::array<int8_t, kChannels> side_{};
-  bool young_ = true;  // some count still grows
+  bool young_ = true;  // some count of a channel that took part last still grows
+  Mask aged_{};        // those channels
 };
 
 // One channel alone, likewise.

@@ -19,7 +19,7 @@ namespace heal {
 // the kLength - 1 values before it are remembered.
 // Cost: kWindows squares and kWindows * kLength sums in single precision, about
 // 20 ns; no allocation.
-// Requires: finite values. Differences beyond 1e18 count as 1e18.
+// Requires: finite values. A difference beyond 1e18 counts as about 1e18.
 class WindowNovelty {
  public:
   WindowNovelty();
