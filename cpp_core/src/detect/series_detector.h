@@ -52,6 +52,8 @@ class SeriesDetector {
   SeriesShape shape() const { return shape_; }
   int direction() const { return direction_; }    // +1 up, -1 down
   int64_t onset_us() const { return onset_us_; }  // first value that was odd
+  // First value of the odd ones in a row, while the evidence is a quarter of the bar.
+  int64_t streak_us() const { return streak_us_; }
 
  private:
   enum Feature : size_t {
