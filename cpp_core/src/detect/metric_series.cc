@@ -19,13 +19,20 @@ constexpr double kLargestValue = 1e150;
 constexpr double kLeastBadness = 1;
 // What lies this much further out than on the days before is still usual.
 constexpr double kUsualMargin = 0.25;
-// Value beyond whose rarity one sample alone is kept out of the baseline.
-constexpr double kKeepOutNats = 6;
 // Largest values the tail of the anomaly score is estimated from, as a share.
 constexpr double kTailShare = 0.02;
 
-constexpr Rarity::Options kHeldOptions = {.start = 1.5, .prior_share = 0.02, .prior_excess = 0.5};
-constexpr Rarity::Options kEvidenceOptions = {.start = 10, .prior_share = 0.02, .prior_excess = 6};
+// Where the tails of the statistics begin, and what is taken for usual at first.
+constexpr Rarity::Options kTails[] = {{.start = 1.5, .prior_share = 0.02, .prior_excess = 0.5},
+                                      {.start = 10, .prior_share = 0.02, .prior_excess = 6},
+                                      {.start = 0.6, .prior_share = 0.05, .prior_excess = 0.25},
+                                      {.start = 0.5, .prior_share = 0.05, .prior_excess = 0.25}};
+constexpr double kFastGain = 1.0 / 8;  // of the means
+constexpr double kSlowGain = 1.0 / 32;
+constexpr double kLargestPart = 6;  // of one deviation in them
+constexpr double kLeastMean = 1.25;  // deviations that a mean must reach
+constexpr int kLearntOfBurst = 10;   // samples: what happens often is usual
+constexpr double kHeldBackFades = 100;  // samples for each one kept out
 
 struct Quantum {
   const char* unit;
@@ -91,7 +98,8 @@ void MetricSeries::Reset() {
   learnt_.reset();
   status_ = UnknownStatus();
   deviation_ = badness_ = kUnknown;
-  held_back_ = calm_ = streak_ = n_recent_ = 0;
+  calm_ = streak_ = n_recent_ = 0;
+  held_back_ = fast_mean_ = slow_mean_ = 0;
   keep_out_ = raised_ = false;
   since_raised_ = 1 << 20;
   badnesses_.fill(0);
@@ -223,76 +231,95 @@ double MetricSeries::ScoreOf(double value, double least) const {
   return 1 - std::min(1.0, 2 / of * std::exp(-further / mean));
 }
 
-bool MetricSeries::Track(const SeriesTick& tick, double value, const Judgement& judgement, Anomaly* out) {
-  const hc_settings& settings = *tick.settings;
-  const double threshold = settings.anomaly_threshold;
-  const int confirmations = Confirmations(settings, kHeld);
-  const double distance = std::abs(value - learnt_->moments.mean());
-  const bool counts = judgement.badness >= kLeastBadness && distance >= threshold * judgement.least;
-  const double evidence = counts && !tick.frozen ? learnt_->detector.evidence() : 0;
-
+// What is compared with the past, of this sample and those before it.
+MetricSeries::Statistics MetricSeries::Gather(const SeriesTick& tick, const Judgement& judgement, double evidence) {
+  const double part = std::clamp(judgement.deviation, -kLargestPart, kLargestPart);
+  fast_mean_ += (part - fast_mean_) * kFastGain;
+  slow_mean_ += (part - slow_mean_) * kSlowGain;
   badnesses_[next_held_] = judgement.badness;
   evidences_[next_held_] = evidence;
   next_held_ = (next_held_ + 1) % kHeld;
-  const double held = LeastOf(badnesses_, next_held_, confirmations);
-  const double held_evidence = LeastOf(evidences_, next_held_, confirmations);
-  const double rarity = learnt_->held.Of(held, kHeldOptions);
-  const double evidence_rarity = learnt_->evidence.Of(held_evidence, kEvidenceOptions);
+  const int confirmations = Confirmations(*tick.settings, kHeld);
+  return {LeastOf(badnesses_, next_held_, confirmations), LeastOf(evidences_, next_held_, confirmations),
+          Bad(fast_mean_), Bad(slow_mean_)};
+}
+
+bool MetricSeries::Track(const SeriesTick& tick, double value, const Judgement& judgement, Anomaly* out) {
+  const hc_settings& settings = *tick.settings;
+  const double threshold = settings.anomaly_threshold;
+  const double distance = std::abs(value - learnt_->moments.mean());
+  const bool counts = judgement.badness >= kLeastBadness && distance >= threshold * judgement.least;
+  const double evidence = counts && !tick.frozen ? learnt_->detector.evidence() : 0;
+  const Statistics statistics = Gather(tick, judgement, evidence);
+  const Statistics limits = {threshold, kSeriesBar, kLeastMean, kLeastMean};
 
   since_raised_ = std::min(since_raised_ + 1, 1 << 20);
   const bool deviates = judgement.badness >= threshold;
-  if (deviates || evidence >= kSeriesBar) {
-    calm_ = 0;
+  if (deviates || (counts && std::max(statistics[kFastMean], statistics[kSlowMean]) >= kLeastMean)) {
     if (streak_++ == 0) {
       streak_us_ = tick.now_us;
       first_ = value;
     }
   } else {
-    Calm(tick, judgement, evidence);
+    streak_ = 0;
   }
-  keep_out_ = deviates && (raised_ || learnt_->held.Of(judgement.badness, kHeldOptions) >= kKeepOutNats);
+  Calm(tick, judgement, evidence);
+  keep_out_ = deviates && (raised_ || IsNew(value));
 
-  const bool by_deviation = held >= threshold && rarity >= kAlarmNats;
-  const bool by_series = held_evidence >= kSeriesBar && evidence_rarity >= kAlarmNats && since_raised_ > kSeriesRest;
-  if (raised_ || !(by_deviation || by_series)) {
-    if (!raised_ && !tick.frozen) LearnRarity(held, held_evidence);
+  // How far the best of them is beyond its limits; 1 and more is an anomaly.
+  double reached = 0;
+  Statistic best = kHeldDeviation;
+  if (!raised_) {
+    for (size_t i = 0; i < kStatistics; ++i) {
+      if (statistics[i] < limits[i]) continue;
+      if (i != kHeldDeviation && (!counts || since_raised_ <= kSeriesRest)) continue;
+      const double rarity = learnt_->rarities[i].Of(statistics[i], kTails[i]) / kAlarmNats;
+      if (rarity < 1) continue;
+      reached = rarity;
+      best = static_cast<Statistic>(i);
+      break;  // in the order of their names
+    }
+  }
+  if (reached < 1 || Usually(tick, value, judgement)) {
+    if (!tick.frozen && (!raised_ || since_raised_ < kLearntOfBurst)) LearnRarity(statistics);
     return false;
   }
-  if (Usually(tick, value, judgement)) return false;
 
   Anomaly anomaly;
   const double samples = static_cast<double>(learnt_->values.count());
   const double min_samples = std::max(1, settings.min_baseline_samples);
   anomaly.confidence =
-      by_deviation ? Confidence(std::abs(judgement.deviation), threshold, judgement.both, samples, min_samples)
-                   : Confidence(evidence, kSeriesBar, true, samples, min_samples);
+      best == kHeldDeviation ? Confidence(std::abs(judgement.deviation), threshold, judgement.both, samples, min_samples)
+                             : Confidence(statistics[best], limits[best], true, samples, min_samples);
   if (anomaly.confidence < settings.min_confidence) return false;  // a stronger sample may follow
   raised_ = true;
   since_raised_ = 0;
-  learnt_->n_late = 0;
   anomaly.def = &traits_;
   anomaly.observed_at = tick.now_us;
   anomaly.onset_at = streak_us_;
-  if (!by_deviation) anomaly.onset_at = std::min(streak_us_, learnt_->detector.streak_us());
   anomaly.value = value;
   anomaly.score = std::abs(judgement.deviation);
-  anomaly.method = !by_deviation ? "series" : judgement.by_iqr ? "iqr" : "zscore";
+  anomaly.method = best != kHeldDeviation ? "series" : judgement.by_iqr ? "iqr" : "zscore";
   anomaly.direction = judgement.deviation > 0 ? "up" : "down";
   anomaly.shape = ShapeNow(settings, value);
   *out = anomaly;
   return true;
 }
 
-void MetricSeries::LearnRarity(double held, double evidence) {
+// Beyond all values of the window.
+bool MetricSeries::IsNew(double value) const {
+  const RollingIqr& values = learnt_->values;
+  return value > values.At(values.count() - 1) || value < values.At(0);
+}
+
+void MetricSeries::LearnRarity(const Statistics& statistics) {
   Learnt& to = *learnt_;
-  if (to.n_late == kLag) {
-    to.held.Learn(static_cast<double>(to.late_held[to.next_late]), kHeldOptions);
-    to.evidence.Learn(static_cast<double>(to.late_evidence[to.next_late]), kEvidenceOptions);
-  } else {
-    ++to.n_late;
+  std::array<float, kStatistics>& slot = to.late[to.next_late];
+  for (size_t i = 0; i < kStatistics; ++i) {
+    if (to.n_late == kLag) to.rarities[i].Learn(static_cast<double>(slot[i]), kTails[i]);
+    slot[i] = static_cast<float>(statistics[i]);
   }
-  to.late_held[to.next_late] = static_cast<float>(held);
-  to.late_evidence[to.next_late] = static_cast<float>(evidence);
+  to.n_late = std::min(to.n_late + 1, kLag);
   to.next_late = (to.next_late + 1) % kLag;
 }
 
@@ -309,15 +336,16 @@ bool MetricSeries::Usually(const SeriesTick& tick, double value, const Judgement
 
 void MetricSeries::Calm(const SeriesTick& tick, const Judgement& judgement, double evidence) {
   const hc_settings& settings = *tick.settings;
-  streak_ = 0;
-  recent_[next_recent_] = judgement.deviation;
-  next_recent_ = (next_recent_ + 1) % kRecent;
-  n_recent_ = std::min(n_recent_ + 1, static_cast<int>(kRecent));
+  if (judgement.badness < settings.anomaly_threshold) {
+    recent_[next_recent_] = judgement.deviation;
+    next_recent_ = (next_recent_ + 1) % kRecent;
+    n_recent_ = std::min(n_recent_ + 1, static_cast<int>(kRecent));
+  }
   if (judgement.badness >= settings.anomaly_threshold * kCalmShare || evidence >= kSeriesBar * kCalmShare) {
     calm_ = 0;  // between the two limits: neither over nor worse
-    return;
+  } else if (++calm_ >= Confirmations(settings, kHeld)) {
+    raised_ = false;
   }
-  if (++calm_ >= Confirmations(settings, kHeld)) raised_ = false;
 }
 
 void MetricSeries::Learn(const SeriesTick& tick, double value) {
@@ -326,7 +354,7 @@ void MetricSeries::Learn(const SeriesTick& tick, double value) {
     ++held_back_;
     return;
   }
-  if (!keep_out_ && !raised_) held_back_ = 0;
+  if (!keep_out_) held_back_ = std::max(0.0, held_back_ - 1 / kHeldBackFades);
   const bool was_full = learnt_->values.full();
   const double old = learnt_->values.Push(value);
   if (was_full) {

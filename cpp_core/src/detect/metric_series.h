@@ -75,7 +75,7 @@ class MetricSeries {
   // FP_RATE; the detector's own bar of 27 nats
   // would raise one of 1400 samples of plain noise.
   static constexpr double kSeriesBar = 45;  // nats of evidence
-  static constexpr double kAlarmNats = 12;  // rarer than e^-12, 6 in a million
+  static constexpr double kAlarmNats = 14;  // rarer than e^-14, one in a million
 
   explicit MetricSeries(const MetricTraits& traits = {}) : traits_(traits) {}
 
@@ -109,8 +109,18 @@ class MetricSeries {
   static constexpr size_t kRecent = 8;   // deviations before a streak
   static constexpr size_t kHeld = 16;    // most samples of a confirmation
   static constexpr size_t kLag = 128;    // samples until a deviation counts as usual
-  static constexpr int kHeldBack = 30;   // a level that lasts for longer is the new normal
+  static constexpr double kHeldBack = 30;  // a level that lasts for longer is the new normal
   static constexpr int kSeriesRest = 75; // samples between anomalies of the evidence alone
+
+  // What is compared with the metric's own past.
+  enum Statistic : size_t {
+    kHeldDeviation,  // the least bad deviation of a confirmation
+    kHeldEvidence,   // the least evidence of a confirmation
+    kFastMean,       // bad deviation, mean over some samples, and over many
+    kSlowMean,
+    kStatistics
+  };
+  using Statistics = std::array<double, kStatistics>;
 
   // What was learnt; created with the first value.
   struct Learnt {
@@ -120,12 +130,10 @@ class MetricSeries {
     RollingMoments moments;
     SeriesDetector detector;
     UsualHours hours;
-    Rarity held;      // of the least deviation of a confirmation
-    Rarity evidence;  // of its least evidence
+    std::array<Rarity, kStatistics> rarities;
     // What these learn, some samples late: what creeps up is not to make itself
-    // usual before it is raised, and nothing of a burst is learnt.
-    std::array<float, kLag> late_held;
-    std::array<float, kLag> late_evidence;
+    // usual before it is raised.
+    std::array<std::array<float, kStatistics>, kLag> late;
     size_t n_late = 0;
     size_t next_late = 0;
   };
@@ -144,8 +152,10 @@ class MetricSeries {
   double Bad(double deviation) const;
   double ScoreOf(double value, double least) const;
   bool Track(const SeriesTick& tick, double value, const Judgement& judgement, Anomaly* out);
+  Statistics Gather(const SeriesTick& tick, const Judgement& judgement, double evidence);
+  bool IsNew(double value) const;
   bool Usually(const SeriesTick& tick, double value, const Judgement& judgement) const;
-  void LearnRarity(double held, double evidence);
+  void LearnRarity(const Statistics& statistics);
   void Calm(const SeriesTick& tick, const Judgement& judgement, double evidence);
   void Learn(const SeriesTick& tick, double value);
   void Publish(const SeriesTick& tick, double value, double zscore, double score);
@@ -162,7 +172,7 @@ class MetricSeries {
   double deviation_ = 0;
   double badness_ = 0;
   // The burst in progress.
-  int held_back_ = 0;  // values kept out of the baseline
+  double held_back_ = 0;  // values kept out of the baseline, fading
   bool keep_out_ = false;
   int calm_ = 0;  // consecutive calm samples
   bool raised_ = false;
@@ -170,6 +180,8 @@ class MetricSeries {
   int64_t streak_us_ = 0;
   double first_ = 0;  // value of the streak
   int since_raised_ = 1 << 20;
+  double fast_mean_ = 0;  // of the signed deviations
+  double slow_mean_ = 0;
   std::array<double, kRecent> recent_{};
   int n_recent_ = 0;
   size_t next_recent_ = 0;
