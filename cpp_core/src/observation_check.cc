@@ -95,9 +95,14 @@ void CheckInspected(const hc_observation& o) {
     Strings("sequences", {s.database, s.qualified});
 }
 
+void CheckUserMetrics(const hc_observation& o) {
+  for (const hc_user_metric& m : Array(o.user_metrics, o.n_user_metrics, "user_metrics"))
+    Strings("user_metrics", {m.name, m.component, m.category, m.unit});
+}
+
 void CheckRequests(const hc_observation& o) {
   for (const hc_request& r : Array(o.requests, o.n_requests, "requests")) {
-    Within("requests.kind", r.kind, HC_REQ_RESUME);
+    Within("requests.kind", r.kind, HC_REQ_RESET_BASELINE);
     Strings("requests", {r.role, r.text, r.component});
   }
   for (const hc_outcome& out : Array(o.outcomes, o.n_outcomes, "outcomes")) {
@@ -152,6 +157,7 @@ void CheckObservation(const hc_observation& o) {
   CheckLogins(o);
   CheckInspected(o);
   CheckRequests(o);
+  CheckUserMetrics(o);
 }
 
 }  // namespace heal

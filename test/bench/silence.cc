@@ -135,6 +135,47 @@ constexpr Trial kTrials[] = {
     {Fault::kDrift, "drift to 8 in 100", 8, 160, 160}, {Fault::kVoid, "void", 0, 60, 60},
 };
 
+// The same in plain noise: of which samples know nothing of each other (keep 0),
+// or do.
+void PlainRecall(const Trial& trial, int trials, double keep) {
+  const hc_settings settings = Defaults();
+  const bool down = trial.fault == Fault::kVoid;
+  const hc_metric_id metric = down ? HC_M_DISK_FREE : HC_M_HORIZON_AGE;
+  int found = 0;
+  std::vector<int> delays;
+  for (int t = 0; t < trials; ++t) {
+    MetricBank bank(1);
+    std::vector<Anomaly> anomalies;
+    LoadRandom random(static_cast<uint64_t>(77 + t));
+    std::vector<double> metrics(HC_METRIC_COUNT, std::nan(""));
+    hc_observation o{};
+    o.settings = &settings;
+    o.full_tick = 1;
+    o.metrics = metrics.data();
+    double noise = 0;
+    bool seen = false;
+    for (int i = -1500; i < trial.patience && !seen; ++i) {
+      noise = keep * noise + std::sqrt(1 - keep * keep) * random.Normal();
+      const double share = trial.fault != Fault::kDrift ? 1.0 : std::min(1.0, i / (trial.size > 7 ? 100.0 : 300.0));
+      const bool spoilt = i >= 0 && i < trial.samples;
+      metrics[metric] = 1e9 + 1e8 * (noise + (spoilt ? share * trial.size : 0));
+      if (spoilt && down) metrics[metric] = 0;
+      o.mono_us += 10'000'000;
+      o.now_us = kEpochUs + o.mono_us;
+      anomalies.clear();
+      bank.Observe(o, &anomalies);
+      if (i < 0 || anomalies.empty()) continue;
+      seen = true;
+      ++found;
+      delays.push_back(i + 1);
+    }
+  }
+  std::sort(delays.begin(), delays.end());
+  std::printf("%-20s plain noise, memory %.1f: recall %.3f, delay median %d, 90 %% %d samples\n", trial.name, keep,
+              static_cast<double>(found) / trials, delays.empty() ? 0 : delays[delays.size() / 2],
+              delays.empty() ? 0 : delays[delays.size() * 9 / 10]);
+}
+
 void Recall(const Trial& trial, int trials) {
   const hc_settings settings = Defaults();
   const std::vector<hc_metric_id> up = {HC_M_EXEC_LATENCY_MEAN, HC_M_EXEC_LATENCY_P99, HC_M_SESSIONS_ACTIVE,
@@ -200,6 +241,9 @@ int main(int argc, char** argv) {
     heal::Silence(static_cast<heal::HealthyLoad::Kind>(kind), kind == heal::HealthyLoad::kRamp ? 1.0 / 24 : days,
                   kind == heal::HealthyLoad::kRamp ? std::max(seeds * 4, 1) : seeds);
   for (const heal::Trial& trial : heal::kTrials)
-    if (trials > 0) heal::Recall(trial, trials);
+    if (trials > 0) {
+      for (const double keep : {0.0, 0.6, 0.9}) heal::PlainRecall(trial, trials, keep);
+      heal::Recall(trial, trials);
+    }
   return 0;
 }

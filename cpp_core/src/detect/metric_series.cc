@@ -23,7 +23,7 @@ constexpr double kUsualMargin = 0.25;
 constexpr double kTailShare = 0.02;
 
 // Where the tails of the statistics begin, and what is taken for usual at first.
-constexpr Rarity::Options kTails[] = {{.start = 1.5, .prior_share = 0.02, .prior_excess = 0.5},
+constexpr Rarity::Options kTails[] = {{.start = 1.5, .prior_share = 0.02, .prior_excess = 0.6},
                                       {.start = 10, .prior_share = 0.02, .prior_excess = 6},
                                       {.start = 0.6, .prior_share = 0.05, .prior_excess = 0.25},
                                       {.start = 0.5, .prior_share = 0.05, .prior_excess = 0.25}};
@@ -240,8 +240,13 @@ MetricSeries::Statistics MetricSeries::Gather(const SeriesTick& tick, const Judg
   evidences_[next_held_] = evidence;
   next_held_ = (next_held_ + 1) % kHeld;
   const int confirmations = Confirmations(*tick.settings, kHeld);
-  return {LeastOf(badnesses_, next_held_, confirmations), LeastOf(evidences_, next_held_, confirmations),
-          Bad(fast_mean_), Bad(slow_mean_)};
+  const double held = LeastOf(badnesses_, next_held_, confirmations);
+  // A jump is evident once; what must be held is where it went.
+  double evident = 0;
+  for (size_t i = 1; i <= std::min(static_cast<size_t>(confirmations) + 1, kHeld); ++i) {
+    evident = std::max(evident, evidences_[(next_held_ + kHeld - i) % kHeld]);
+  }
+  return {held, held >= kLeastBadness ? evident : 0, Bad(fast_mean_), Bad(slow_mean_)};
 }
 
 bool MetricSeries::Track(const SeriesTick& tick, double value, const Judgement& judgement, Anomaly* out) {
@@ -273,7 +278,7 @@ bool MetricSeries::Track(const SeriesTick& tick, double value, const Judgement& 
     for (size_t i = 0; i < kStatistics; ++i) {
       if (statistics[i] < limits[i]) continue;
       if (i != kHeldDeviation && (!counts || since_raised_ <= kSeriesRest)) continue;
-      const double rarity = learnt_->rarities[i].Of(statistics[i], kTails[i]) / kAlarmNats;
+      const double rarity = learnt_->rarities[i].Of(statistics[i], kTails[i]) / (i == kHeldDeviation ? kAlarmNats : kSeriesNats);
       if (rarity < 1) continue;
       reached = rarity;
       best = static_cast<Statistic>(i);

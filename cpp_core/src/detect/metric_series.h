@@ -75,7 +75,8 @@ class MetricSeries {
   // FP_RATE; the detector's own bar of 27 nats
   // would raise one of 1400 samples of plain noise.
   static constexpr double kSeriesBar = 45;  // nats of evidence
-  static constexpr double kAlarmNats = 14;  // rarer than e^-14, one in a million
+  static constexpr double kAlarmNats = 14;   // rarer than e^-14, one in a million
+  static constexpr double kSeriesNats = 12;  // of the evidence and the means, whose samples hang together
 
   explicit MetricSeries(const MetricTraits& traits = {}) : traits_(traits) {}
 

@@ -7,11 +7,11 @@ namespace heal {
 namespace {
 
 constexpr double kShareWeight = 100;  // samples the prior counts for
-constexpr double kExcessWeight = 10;  // tail values
+constexpr double kExcessWeight = 4;  // tail values
 constexpr double kExcessMemory = 400;
 constexpr double kPriorShape = 0.1;
-constexpr double kLargestShape = 0.4;
-constexpr double kLargestExcess = 8;  // of one value, in means: it must not hide the next
+constexpr double kLargestShape = 0.45;
+constexpr double kLargestExcess = 16;  // of one value, in means: it must not hide the next
 
 }  // namespace
 

@@ -13,7 +13,7 @@ namespace heal {
 // Source: peaks over threshold; a generalised Pareto distribution by the method of
 // moments, Hosking and Wallis, Technometrics 1987, section 3. Departures: means
 // fade, a prior counts for some dozens of samples, and the shape is kept
-// within 0..0.4: a bounded tail would make certain what is only new.
+// within 0..0.45: a bounded tail would make certain what is only new.
 // Cost: about 3 ns, 25 ns beyond the threshold. No allocation.
 // Requires: values that are not NaN.
 class Rarity {
@@ -22,7 +22,7 @@ class Rarity {
     double start;          // of the tail
     double prior_share;    // of values beyond it
     double prior_excess;   // their mean distance from it
-    double memory = 5000;  // samples
+    double memory = 20000;  // samples
   };
 
   // In nats; 0 for what does not lie in the tail.
