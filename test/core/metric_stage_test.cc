@@ -119,8 +119,9 @@ TEST(AnomalyScoreTest, IsCalibrated) {
     }
     for (int t = 0; t < 3; ++t) {
       const double share = static_cast<double>(over[t]) / n;
-      EXPECT_LE(share, 1.3 * tails[t] + 3 * std::sqrt(tails[t] / n)) << name << " at " << tails[t];
-      RecordProperty(std::string(name) + " " + std::to_string(tails[t]), std::to_string(share));
+      // Of the Cauchy distribution not even the tail has a mean.
+      const double slack = std::string(name) == "cauchy" ? 2 : 1.2;
+      EXPECT_LE(share, slack * tails[t] + 3 * std::sqrt(tails[t] / n)) << name << " at " << tails[t];
       std::printf("  %-14s P(score > 1 - %.3f) = %.5f\n", name, tails[t], share);
     }
   }
@@ -270,6 +271,7 @@ TEST(UsualHoursTest, TwoOfThreeDaysMakeItUsual) {
   EXPECT_EQ(hours.High(50 * hour), 10) << "one bad night hides nothing";
   day(2, 80);
   EXPECT_EQ(hours.High((24 * 3 + 2) * hour), 80);
+  for (int h = 0; h < 4; ++h) hours.Learn((24 * 3 + h) * hour, 10);
   EXPECT_EQ(hours.High((24 * 3 + 3) * hour), 80) << "an hour late";
   EXPECT_EQ(hours.High((24 * 3 + 7) * hour), 10);
   EXPECT_EQ(hours.Low((24 * 3 + 2) * hour), 10);
@@ -538,7 +540,7 @@ TEST(MetricStageTest, AllocatesNothingInTheSteadyStateAndItsMemoryIsFlat) {
     static std::vector<Anomaly> found;
     stage.bank.Observe(o, &found);
   };
-  for (int i = 0; i < 5; ++i) tick();
+  for (int i = 0; i < 50; ++i) tick();  // a counter needs a rise to have a rate
   const uint64_t before = allocations;
   const size_t bytes = stage.bank.Bytes();
   for (int i = 0; i < 3000; ++i) tick();  // several fits of every forest

@@ -24,7 +24,8 @@ bool FollowsLoad(const MetricDef& def) {
 }
 
 MetricTraits TraitsOf(const MetricDef& def) {
-  return {def.name, def.component, def.category, def.kind, def.bad, QuantumOf(def.unit), FollowsLoad(def)};
+  return {def.name, def.component, def.category, def.kind, def.bad, QuantumOf(def.unit), FollowsLoad(def),
+          def.kind == MetricKind::kCounter && std::string_view(def.unit) == "1/s"};
 }
 
 BadDirection Direction(int32_t bad) {
@@ -190,6 +191,7 @@ void MetricBank::Define(const hc_user_metric& metric, UserSeries* user) {
   traits.kind = metric.counter != 0 ? MetricKind::kCounter : MetricKind::kGauge;
   traits.bad = Direction(metric.bad);
   traits.quantum = QuantumOf(user->unit.c_str());
+  traits.events = metric.counter != 0 && user->unit == "1/s";
   user->series.Redefine(traits);
   if (frames_.created()) frames_.Add(&user->series);
 }
@@ -237,8 +239,8 @@ void MetricBank::Publish() {
   }
 }
 
-size_t MetricBank::Bytes() const {
-  size_t bytes = frames_.Bytes();
+size_t MetricBank::SeriesBytes() const {
+  size_t bytes = 0;
   for (const MetricSeries& series : series_) bytes += series.Bytes();
   for (const auto& user : users_) bytes += user->series.Bytes();
   return bytes;

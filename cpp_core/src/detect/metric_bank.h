@@ -54,8 +54,9 @@ class MetricBank {
   const hc_metric_status* UserStatus() const { return user_status_.data(); }
   uint32_t UserCount() const { return n_user_; }
 
-  // Of the series and the forests.
-  size_t Bytes() const;
+  // Of the series and the forests, and of the series alone.
+  size_t Bytes() const { return SeriesBytes() + frames_.Bytes(); }
+  size_t SeriesBytes() const;
 
  private:
   struct UserSeries {

@@ -84,7 +84,7 @@ bool MetricFrames::ObserveOne(const SeriesTick& tick, Frame* frame, Anomaly* out
   if (frame->raised || frame->odd < tick.settings->confirm_samples) return false;
   if (worst == nullptr || worst->badness() < kLeastBadness) return false;
   frame->raised = true;
-  if (worst->raised()) return false;  // said already
+  if (worst->raised() || worst->Usually(tick.now_us, worst->status().value)) return false;  // said already
   out->def = &worst->traits();
   out->observed_at = tick.now_us;
   out->onset_at = frame->since_us;

@@ -23,16 +23,21 @@ constexpr double kUsualMargin = 0.25;
 constexpr double kTailShare = 0.02;
 
 // Where the tails of the statistics begin, and what is taken for usual at first.
-constexpr Rarity::Options kTails[] = {{.start = 1.5, .prior_share = 0.02, .prior_excess = 0.6},
-                                      {.start = 10, .prior_share = 0.02, .prior_excess = 6},
-                                      {.start = 0.6, .prior_share = 0.05, .prior_excess = 0.25},
-                                      {.start = 0.5, .prior_share = 0.05, .prior_excess = 0.25}};
+constexpr Rarity::Options kTails[] = {{.start = 1.5, .prior_share = 0.02, .prior_excess = 0.5, .young = 1},
+                                      {.start = 10, .prior_share = 0.02, .prior_excess = 5, .young = 2},
+                                      {.start = 0.6, .prior_share = 0.05, .prior_excess = 0.13, .young = 3},
+                                      {.start = 0.5, .prior_share = 0.05, .prior_excess = 0.12, .young = 3}};
 constexpr double kFastGain = 1.0 / 8;  // of the means
 constexpr double kSlowGain = 1.0 / 32;
 constexpr double kLargestPart = 6;  // of one deviation in them
 constexpr double kLeastMean = 1.25;  // deviations that a mean must reach
 constexpr int kLearntOfBurst = 10;   // samples: what happens often is usual
-constexpr double kHeldBackFades = 100;  // samples for each one kept out
+constexpr double kYoungNats = 7;  // of a first sample, on top of the bar
+constexpr double kYoungSamples = 200;
+constexpr double kHeldBackFades = 1000;  // samples for each one kept out
+// A value alone that is further out than any before is learnt as if it were this
+// many ranges further out: one record must not hide the next.
+constexpr double kLargestRecord = 3;
 
 struct Quantum {
   const char* unit;
@@ -92,6 +97,7 @@ void MetricSeries::Redefine(const MetricTraits& traits) {
   Reset();
   traits_ = traits;
   has_last_ = false;
+  event_ = 0;
 }
 
 void MetricSeries::Reset() {
@@ -123,6 +129,7 @@ double MetricSeries::ValueOf(double raw, int64_t at_us) {
   last_us_ = at_us;
   has_last_ = true;
   const double rate = usable ? change * 1e6 / elapsed : kUnknown;
+  if (usable && traits_.events) event_ = std::min(1e6 / elapsed, kLargestValue);
   return std::isfinite(rate) ? std::min(rate, kLargestValue) : kUnknown;
 }
 
@@ -173,7 +180,7 @@ MetricSeries::Judgement MetricSeries::Judge(const SeriesTick& tick, double value
   const RollingIqr& values = learnt_->values;
   const double mean = learnt_->moments.mean();
   Judgement judgement;
-  judgement.least = std::max(traits_.quantum, 0.01 * std::abs(mean));
+  judgement.least = std::max({traits_.quantum, event_, 0.01 * std::abs(mean)});
   const double deviation = std::max(learnt_->moments.stddev(), judgement.least);
   judgement.zscore = Clamp((value - mean) / deviation);
 
@@ -210,8 +217,9 @@ double MetricSeries::Bad(double deviation) const {
 }
 
 // 1 - p, p the probability of a value that far out on either side: by rank among
-// the values of the window, beyond the farthest by an exponential tail whose mean
-// is that of the farthest fiftieth. Calibrated as long as values are
+// the values of the window, beyond the farthest by a tail of which a share of
+// (1 + distance / mean)^-2 is further out, the mean being that of the farthest
+// fiftieth: heavier than most, so that it errs to the side of too low a score. Calibrated as long as values are
 // exchangeable: ranks of the new one are all equally likely.
 double MetricSeries::ScoreOf(double value, double least) const {
   const RollingIqr& values = learnt_->values;
@@ -228,7 +236,8 @@ double MetricSeries::ScoreOf(double value, double least) const {
   for (size_t i = 0; i < tail; ++i) sum += std::abs(values.At(above ? n - 1 - i : i) - start);
   const double mean = std::max(sum / static_cast<double>(tail), least / 4);
   const double further = std::abs(value - values.At(above ? n - 1 : 0));
-  return 1 - std::min(1.0, 2 / of * std::exp(-further / mean));
+  const double share = 1 / (1 + further / mean);
+  return 1 - std::min(1.0, 2 / of * share * share);
 }
 
 // What is compared with the past, of this sample and those before it.
@@ -241,9 +250,9 @@ MetricSeries::Statistics MetricSeries::Gather(const SeriesTick& tick, const Judg
   next_held_ = (next_held_ + 1) % kHeld;
   const int confirmations = Confirmations(*tick.settings, kHeld);
   const double held = LeastOf(badnesses_, next_held_, confirmations);
-  // A jump is evident once; what must be held is where it went.
+  // A jump is evident once; what must be held since is where it went.
   double evident = 0;
-  for (size_t i = 1; i <= std::min(static_cast<size_t>(confirmations) + 1, kHeld); ++i) {
+  for (size_t i = static_cast<size_t>(confirmations); i <= std::min(static_cast<size_t>(confirmations) + 1, kHeld); ++i) {
     evident = std::max(evident, evidences_[(next_held_ + kHeld - i) % kHeld]);
   }
   return {held, held >= kLeastBadness ? evident : 0, Bad(fast_mean_), Bad(slow_mean_)};
@@ -269,7 +278,7 @@ bool MetricSeries::Track(const SeriesTick& tick, double value, const Judgement& 
     streak_ = 0;
   }
   Calm(tick, judgement, evidence);
-  keep_out_ = deviates && (raised_ || IsNew(value));
+  keep_out_ = deviates && (raised_ || (streak_ > 1 && IsNew(value)));
 
   // How far the best of them is beyond its limits; 1 and more is an anomaly.
   double reached = 0;
@@ -278,14 +287,14 @@ bool MetricSeries::Track(const SeriesTick& tick, double value, const Judgement& 
     for (size_t i = 0; i < kStatistics; ++i) {
       if (statistics[i] < limits[i]) continue;
       if (i != kHeldDeviation && (!counts || since_raised_ <= kSeriesRest)) continue;
-      const double rarity = learnt_->rarities[i].Of(statistics[i], kTails[i]) / (i == kHeldDeviation ? kAlarmNats : kSeriesNats);
+      const double rarity = learnt_->rarities[i].Of(statistics[i], kTails[i]) / Bar(static_cast<Statistic>(i));
       if (rarity < 1) continue;
       reached = rarity;
       best = static_cast<Statistic>(i);
       break;  // in the order of their names
     }
   }
-  if (reached < 1 || Usually(tick, value, judgement)) {
+  if (reached < 1 || Usually(tick.now_us, value)) {
     if (!tick.frozen && (!raised_ || since_raised_ < kLearntOfBurst)) LearnRarity(statistics);
     return false;
   }
@@ -311,6 +320,13 @@ bool MetricSeries::Track(const SeriesTick& tick, double value, const Judgement& 
   return true;
 }
 
+// In nats; more while the baseline is young and knows little of its own tails.
+double MetricSeries::Bar(Statistic statistic) const {
+  const double samples = static_cast<double>(learnt_->values.count());
+  const double youth = kYoungNats * std::max(0.0, 1 - samples / kYoungSamples);
+  return (statistic == kHeldDeviation ? kAlarmNats : kSeriesNats) + youth;
+}
+
 // Beyond all values of the window.
 bool MetricSeries::IsNew(double value) const {
   const RollingIqr& values = learnt_->values;
@@ -329,13 +345,14 @@ void MetricSeries::LearnRarity(const Statistics& statistics) {
 }
 
 // The value was reached at this time on other days.
-bool MetricSeries::Usually(const SeriesTick& tick, double value, const Judgement& judgement) const {
+bool MetricSeries::Usually(int64_t now_us, double value) const {
+  if (!learnt_) return false;
   const double mean = learnt_->moments.mean();
-  if (judgement.deviation > 0) {
-    const double high = learnt_->hours.High(tick.now_us);
+  if (value > mean) {
+    const double high = learnt_->hours.High(now_us);
     return high > mean && value <= high + kUsualMargin * (high - mean);
   }
-  const double low = learnt_->hours.Low(tick.now_us);
+  const double low = learnt_->hours.Low(now_us);
   return low < mean && value >= low - kUsualMargin * (mean - low);
 }
 
@@ -360,6 +377,13 @@ void MetricSeries::Learn(const SeriesTick& tick, double value) {
     return;
   }
   if (!keep_out_) held_back_ = std::max(0.0, held_back_ - 1 / kHeldBackFades);
+  const size_t count = learnt_->values.count();
+  if (count >= Needed(tick)) {
+    const double low = learnt_->values.At(0);
+    const double high = learnt_->values.At(count - 1);
+    const double reach = kLargestRecord * (high - low) + 10 * traits_.quantum + 0.1 * std::abs(learnt_->moments.mean());
+    value = std::clamp(value, low - reach, high + reach);
+  }
   const bool was_full = learnt_->values.full();
   const double old = learnt_->values.Push(value);
   if (was_full) {

@@ -27,6 +27,7 @@ struct MetricTraits {
   BadDirection bad = BadDirection::kNone;
   double quantum = 1e-9;      // a smaller change means nothing
   bool follows_load = false;  // twice the transactions, twice the value
+  bool events = false;        // the rate of single events: one more or less means nothing
 };
 
 // The quantum of a metric of that unit.
@@ -100,6 +101,8 @@ class MetricSeries {
   // The same in the bad direction: positive is bad.
   double badness() const { return badness_; }
   bool raised() const { return raised_; }
+  // It was as far out at this time on other days.
+  bool Usually(int64_t now_us, double value) const;
   const char* ShapeNow(const hc_settings& settings, double value) const;
 
   hc_metric_status& status() { return status_; }
@@ -155,7 +158,7 @@ class MetricSeries {
   bool Track(const SeriesTick& tick, double value, const Judgement& judgement, Anomaly* out);
   Statistics Gather(const SeriesTick& tick, const Judgement& judgement, double evidence);
   bool IsNew(double value) const;
-  bool Usually(const SeriesTick& tick, double value, const Judgement& judgement) const;
+  double Bar(Statistic statistic) const;
   void LearnRarity(const Statistics& statistics);
   void Calm(const SeriesTick& tick, const Judgement& judgement, double evidence);
   void Learn(const SeriesTick& tick, double value);
@@ -168,6 +171,7 @@ class MetricSeries {
 
   double last_raw_ = 0;
   int64_t last_us_ = 0;
+  double event_ = 0;  // rate of one event since the last sample
   bool has_last_ = false;
 
   double deviation_ = 0;

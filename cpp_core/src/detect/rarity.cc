@@ -9,6 +9,7 @@ namespace {
 constexpr double kShareWeight = 100;  // samples the prior counts for
 constexpr double kExcessWeight = 4;  // tail values
 constexpr double kExcessMemory = 400;
+constexpr double kYoungSamples = 1500;
 constexpr double kPriorShape = 0.1;
 constexpr double kLargestShape = 0.45;
 constexpr double kLargestExcess = 16;  // of one value, in means: it must not hide the next
@@ -20,9 +21,10 @@ double Rarity::Of(double value, const Options& options) const {
   if (!(excess > 0)) return 0;
   const double share = (share_ * samples_ + options.prior_share * kShareWeight) / (samples_ + kShareWeight);
   const double weight = excesses_ + kExcessWeight;
-  const double mean = (excess_ * excesses_ + options.prior_excess * kExcessWeight) / weight;
+  const double prior = options.prior_excess * (1 + (options.young - 1) * std::max(0.0, 1 - samples_ / kYoungSamples));
+  const double mean = (excess_ * excesses_ + prior * kExcessWeight) / weight;
   // Of the prior: the mean square of a tail of its shape.
-  const double prior_square = 2 * options.prior_excess * options.prior_excess * (1 - kPriorShape) / (1 - 2 * kPriorShape);
+  const double prior_square = 2 * prior * prior * (1 - kPriorShape) / (1 - 2 * kPriorShape);
   const double square = (square_ * excesses_ + prior_square * kExcessWeight) / weight;
   const double ratio = mean * mean / std::max(square - mean * mean, 1e-12 * square);
   const double shape = std::clamp((1 - ratio) / 2, 1e-3, kLargestShape);

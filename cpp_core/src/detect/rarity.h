@@ -22,6 +22,7 @@ class Rarity {
     double start;          // of the tail
     double prior_share;    // of values beyond it
     double prior_excess;   // their mean distance from it
+    double young = 1;      // the factor of prior_excess at first; fades in 1500 samples
     double memory = 20000;  // samples
   };
 

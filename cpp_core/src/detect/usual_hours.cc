@@ -30,7 +30,7 @@ void UsualHours::Learn(int64_t time_us, double value) {
   if (hour != hour_) {
     if (hour_ != INT64_MIN) {
       const size_t bin = Bin(hour_);
-      newest_[bin] = static_cast<uint8_t>((newest_[bin] + 1) % kDays);
+      newest_[bin] = static_cast<uint8_t>((newest_[bin] + 1) % kKept);
       hours_[bin][newest_[bin]] = now_;
     }
     hour_ = hour;
@@ -46,10 +46,9 @@ double UsualHours::High(int64_t time_us) const {
   for (int64_t h = hour - 1; h <= hour + 1; ++h) {
     const size_t bin = Bin(h);
     // The hour just left is not an earlier day's.
-    const size_t from = h < hour ? newest_[bin] + kDays - 1 : newest_[bin];
-    const size_t known = h < hour ? kDays - 1 : kDays;
-    for (size_t day = 0; day < known; ++day) {
-      days[day] = std::max(days[day], hours_[bin][(from + kDays - day) % kDays].high);
+    const size_t from = h < hour ? newest_[bin] + kKept - 1 : newest_[bin];
+    for (size_t day = 0; day < kDays; ++day) {
+      days[day] = std::max(days[day], hours_[bin][(from + kKept - day) % kKept].high);
     }
   }
   return static_cast<double>(Second(days[0], days[1], days[2]));
@@ -60,10 +59,9 @@ double UsualHours::Low(int64_t time_us) const {
   float days[kDays] = {kInf, kInf, kInf};
   for (int64_t h = hour - 1; h <= hour + 1; ++h) {
     const size_t bin = Bin(h);
-    const size_t from = h < hour ? newest_[bin] + kDays - 1 : newest_[bin];
-    const size_t known = h < hour ? kDays - 1 : kDays;
-    for (size_t day = 0; day < known; ++day) {
-      days[day] = std::min(days[day], hours_[bin][(from + kDays - day) % kDays].low);
+    const size_t from = h < hour ? newest_[bin] + kKept - 1 : newest_[bin];
+    for (size_t day = 0; day < kDays; ++day) {
+      days[day] = std::min(days[day], hours_[bin][(from + kKept - day) % kKept].low);
     }
   }
   return static_cast<double>(-Second(-days[0], -days[1], -days[2]));
