@@ -39,6 +39,7 @@ BadDirection Direction(int32_t bad) {
 MetricBank::MetricBank(uint64_t seed) : seed_(seed) {
   series_.reserve(HC_METRIC_COUNT);
   for (const MetricDef& def : Metrics()) series_.emplace_back(TraitsOf(def));
+  for (size_t i = 0; i < HC_METRIC_COUNT; ++i) category_index_[i] = MetricFrames::CategoryIndex(Metrics()[i].category);
   users_.reserve(HC_MAX_USER_METRICS);
   status_.fill(MetricSeries::UnknownStatus());
   user_status_.fill(MetricSeries::UnknownStatus());
@@ -123,12 +124,14 @@ void MetricBank::ListUsers(const hc_observation& observation) {
   const bool full = observation.full_tick != 0;
   n_user_ = observation.user_metrics == nullptr ? 0 : std::min<uint32_t>(observation.n_user_metrics, HC_MAX_USER_METRICS);
   for (const auto& user : users_) user->listed = false;
+  std::array<UserSeries*, HC_MAX_USER_METRICS> known;
   for (uint32_t i = 0; i < n_user_; ++i) {
-    if (UserSeries* known = Find(observation.user_metrics[i], i)) known->listed = true;
+    known[i] = Find(observation.user_metrics[i], i);
+    if (known[i] != nullptr) known[i]->listed = true;
   }
   for (uint32_t i = 0; i < n_user_; ++i) {
     const hc_user_metric& metric = observation.user_metrics[i];
-    UserSeries* user = Find(metric, i);
+    UserSeries* user = known[i];
     if (user == nullptr) {
       user = Place();
       Define(metric, user);
@@ -180,6 +183,7 @@ void MetricBank::Define(const hc_user_metric& metric, UserSeries* user) {
   user->component = metric.component;
   user->category = metric.category;
   user->unit = metric.unit;
+  user->category_index = MetricFrames::CategoryIndex(user->category);
   user->counter = metric.counter;
   user->bad = metric.bad;
   user->observed_at = 0;
@@ -232,10 +236,10 @@ void MetricBank::Publish() {
   for (uint32_t i = 0; i < n_user_; ++i) user_status_[i] = listed_[i]->series.status();
   if (!frames_.created()) return;
   for (size_t metric = 0; metric < HC_METRIC_COUNT; ++metric) {
-    status_[metric].forest_score = frames_.ScoreOf(series_[metric].traits().category);
+    status_[metric].forest_score = frames_.ScoreOf(category_index_[metric]);
   }
   for (uint32_t i = 0; i < n_user_; ++i) {
-    user_status_[i].forest_score = frames_.ScoreOf(listed_[i]->category);
+    user_status_[i].forest_score = frames_.ScoreOf(listed_[i]->category_index);
   }
 }
 

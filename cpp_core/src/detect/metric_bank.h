@@ -67,6 +67,7 @@ class MetricBank {
     bool used = false;
     bool listed = false;
     int unlisted_ticks = 0;
+    size_t category_index = 0;
     MetricSeries series;
   };
 
@@ -82,6 +83,7 @@ class MetricBank {
   uint64_t seed_;
   std::vector<MetricSeries> series_;
   std::vector<std::unique_ptr<UserSeries>> users_;
+  std::array<size_t, HC_METRIC_COUNT> category_index_{};
   std::array<UserSeries*, HC_MAX_USER_METRICS> listed_{};  // by place in the observation
   MetricFrames frames_;
   double load_ = 1;

@@ -97,11 +97,10 @@ bool MetricFrames::ObserveOne(const SeriesTick& tick, Frame* frame, Anomaly* out
   return true;
 }
 
-double MetricFrames::ScoreOf(std::string_view category) const {
-  for (const Frame& frame : frames_) {
-    if (category == frame.category) return frame.score;
-  }
-  return std::numeric_limits<double>::quiet_NaN();
+size_t MetricFrames::CategoryIndex(std::string_view category) {
+  size_t i = 0;
+  while (i + 1 < kFrames && category != kCategories[i]) ++i;
+  return i;
 }
 
 size_t MetricFrames::Bytes() const {

@@ -44,7 +44,9 @@ class MetricFrames {
   void Observe(const SeriesTick& tick, std::array<Anomaly, kFrames>* anomalies, size_t* n);
 
   // Of the category's last frame; NaN until its forest is fitted.
-  double ScoreOf(std::string_view category) const;
+  double ScoreOf(size_t category) const { return frames_[category].score; }
+  // kFrames - 1, the whole frame, for a category that is not one of ours.
+  static size_t CategoryIndex(std::string_view category);
   size_t Bytes() const;
 
  private:

@@ -177,7 +177,6 @@ bool MetricSeries::Observe(const SeriesTick& tick, double value, Anomaly* out) {
 // left when the load is as usual.
 MetricSeries::Judgement MetricSeries::Judge(const SeriesTick& tick, double value) const {
   const double threshold = tick.settings->anomaly_threshold;
-  const RollingIqr& values = learnt_->values;
   const double mean = learnt_->moments.mean();
   Judgement judgement;
   judgement.least = std::max({traits_.quantum, event_, 0.01 * std::abs(mean)});
@@ -187,13 +186,13 @@ MetricSeries::Judgement MetricSeries::Judge(const SeriesTick& tick, double value
   double judged = value;
   if (traits_.follows_load && tick.load > 1 && value > mean) judged = std::max(mean, value / tick.load);
   const double plain = Clamp((judged - mean) / deviation);
-  const double q1 = values.q1();
-  const double q3 = values.q3();
+  const double q1 = learnt_->q1;
+  const double q3 = learnt_->q3;
   const double range = q3 - q1;
   const double reach = tick.settings->iqr_multiplier * range;
   // A baseline that is mostly one value has no quartile range to measure with.
   if (range > judgement.least * kNormalIqr && (judged < q1 - reach || judged > q3 + reach)) {
-    judgement.robust = Clamp((judged - values.median()) * kNormalIqr / range);
+    judgement.robust = Clamp((judged - learnt_->median) * kNormalIqr / range);
   }
   judgement.by_iqr = std::abs(judgement.robust) > std::abs(plain);
   judgement.deviation = judgement.by_iqr ? judgement.robust : plain;
@@ -221,10 +220,10 @@ double MetricSeries::Bad(double deviation) const {
 // (1 + distance / mean)^-2 is further out, the mean being that of the farthest
 // fiftieth: heavier than most, so that it errs to the side of too low a score. Calibrated as long as values are
 // exchangeable: ranks of the new one are all equally likely.
-double MetricSeries::ScoreOf(double value, double least) const {
-  const RollingIqr& values = learnt_->values;
+double MetricSeries::ScoreOf(double value, double least) {
+  RollingIqr& values = learnt_->values;
   const size_t n = values.count();
-  const double middle = values.median();
+  const double middle = learnt_->median;
   if (std::abs(value - middle) < least) return 0;
   const bool above = value > middle;
   const size_t beyond = above ? n - values.CountBelow(value) : values.CountUpTo(value);
@@ -391,6 +390,9 @@ void MetricSeries::Learn(const SeriesTick& tick, double value) {
   } else {
     learnt_->moments.Append(value, learnt_->values.values());
   }
+  learnt_->q1 = learnt_->values.q1();
+  learnt_->median = learnt_->values.median();
+  learnt_->q3 = learnt_->values.q3();
 }
 
 // What the burst looks like now.
@@ -417,8 +419,8 @@ void MetricSeries::Publish(const SeriesTick& tick, double value, double zscore, 
   const RollingIqr& values = learnt_->values;
   status_.samples = static_cast<int64_t>(values.count());
   if (values.count() < Needed(tick)) return;
-  const double q1 = values.q1();
-  const double q3 = values.q3();
+  const double q1 = learnt_->q1;
+  const double q3 = learnt_->q3;
   const double reach = tick.settings->iqr_multiplier * (q3 - q1);
   status_.baseline_mean = learnt_->moments.mean();
   status_.baseline_stddev = learnt_->moments.stddev();

@@ -132,6 +132,7 @@ class MetricSeries {
         : values(static_cast<size_t>(window)), detector(settings) {}
     RollingIqr values;
     RollingMoments moments;
+    double q1 = 0, median = 0, q3 = 0;  // of the values
     SeriesDetector detector;
     UsualHours hours;
     std::array<Rarity, kStatistics> rarities;
@@ -154,7 +155,7 @@ class MetricSeries {
 
   Judgement Judge(const SeriesTick& tick, double value) const;
   double Bad(double deviation) const;
-  double ScoreOf(double value, double least) const;
+  double ScoreOf(double value, double least);
   bool Track(const SeriesTick& tick, double value, const Judgement& judgement, Anomaly* out);
   Statistics Gather(const SeriesTick& tick, const Judgement& judgement, double evidence);
   bool IsNew(double value) const;

@@ -28,44 +28,51 @@ void Shift(uint16_t* order, size_t to, size_t from, size_t n) {
 
 }  // namespace
 
+void RollingIqr::Locate(double value) {
+  if (located_ && value_ == value) return;
+  const double old = full() && !ring_.empty() ? ring_[next_] : value;
+  Search(ring_.data(), order_.data(), count_, value, old, &after_, &oldest_);
+  value_ = value;
+  located_ = true;
+}
+
 double RollingIqr::Push(double value) {
   if (ring_.empty()) return value;
+  Locate(value);
+  located_ = false;
   uint16_t* order = order_.data();
-  const uint16_t position = static_cast<uint16_t>(next_);
   double old = value;
+  size_t to = after_;
   // Equal values stand in order of time, so the oldest is the first of its equals.
   if (!full()) {
-    const size_t to = CountUpTo(value);
     Shift(order, to + 1, to, count_ - to);
-    order[to] = position;
     ++count_;
   } else {
     old = ring_[next_];
-    size_t to = 0, from = 0;
-    Search(ring_.data(), order, count_, value, old, &to, &from);
-    if (to > from) {
+    if (to > oldest_) {
       --to;  // the oldest value leaves from below
-      Shift(order, from, from + 1, to - from);
+      Shift(order, oldest_, oldest_ + 1, to - oldest_);
     } else {
-      Shift(order, to + 1, to, from - to);
+      Shift(order, to + 1, to, oldest_ - to);
     }
-    order[to] = position;
   }
+  order[to] = static_cast<uint16_t>(next_);
   ring_[next_] = value;
   if (++next_ == ring_.size()) next_ = 0;
   return old;
 }
 
-size_t RollingIqr::CountBelow(double value) const {
-  size_t up_to = 0, below = 0;
-  Search(ring_.data(), order_.data(), count_, value, value, &up_to, &below);
-  return below;
+size_t RollingIqr::CountUpTo(double value) {
+  Locate(value);
+  return after_;
 }
 
-size_t RollingIqr::CountUpTo(double value) const {
-  size_t up_to = 0, below = 0;
-  Search(ring_.data(), order_.data(), count_, value, value, &up_to, &below);
-  return up_to;
+size_t RollingIqr::CountBelow(double value) {
+  const size_t up_to = CountUpTo(value);
+  if (up_to == 0 || At(up_to - 1) != value) return up_to;
+  size_t after = 0, below = 0;
+  Search(ring_.data(), order_.data(), count_, value, value, &after, &below);
+  return below;
 }
 
 double RollingIqr::Quantile(double q) const {

@@ -34,9 +34,10 @@ class RollingIqr {
   // The values, in no order that means something.
   std::span<const double> values() const { return {ring_.data(), count_}; }
 
-  // Values below, and values not above.
-  size_t CountBelow(double value) const;
-  size_t CountUpTo(double value) const;
+  // Values below, and values not above. A Push of the value asked for last finds its
+  // place without searching again.
+  size_t CountBelow(double value);
+  size_t CountUpTo(double value);
   // The value of a rank, 0 the smallest. Requires: rank < count().
   double At(size_t rank) const { return ring_[order_[rank]]; }
 
@@ -48,10 +49,17 @@ class RollingIqr {
   double q3() const { return Quantile(0.75); }
 
  private:
+  void Locate(double value);
+
   std::vector<double> ring_;
   std::vector<uint16_t> order_;  // first count_ are in use
   size_t count_ = 0;
   size_t next_ = 0;
+  // Where the value asked for last belongs, and where the oldest one stands.
+  bool located_ = false;
+  double value_ = 0;
+  size_t after_ = 0;
+  size_t oldest_ = 0;
 };
 
 }  // namespace heal
