@@ -274,7 +274,6 @@ void Engine::HandleResetBaseline(const hc_request& request) {
   const size_t n = bank_.Reset(metric);
   const std::string subject = metric.empty() ? "all metrics" : metric;
   if (n == 0) {
-    Audit(request.role, "reset_baseline", subject, "refused", Json::object());
     Answer(Refuse(request.id_request, Refusal::kUnknownMetric, metric));
     return;
   }

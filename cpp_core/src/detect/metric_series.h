@@ -72,9 +72,10 @@ struct SeriesTick {
 // Memory: fixed once the first value was seen, see Bytes(); no allocation then.
 class MetricSeries {
  public:
-  // The bars for users. With them the healthy load of test/core/healthy_load.h raises
-  // FP_RATE; the detector's own bar of 27 nats
-  // would raise one of 1400 samples of plain noise.
+  // The bars for users. With them a week of each kind of healthy load of
+  // test/core/healthy_load.h, from the first sample on, raises 4e-6 to 8e-6 per metric
+  // and sample, half of it on the first day; heal-silence measures it. The
+  // detector's own bar of 27 nats would raise one of 1400 samples of plain noise.
   static constexpr double kSeriesBar = 45;  // nats of evidence
   static constexpr double kAlarmNats = 14;   // rarer than e^-14, one in a million
   static constexpr double kSeriesNats = 12;  // of the evidence and the means, whose samples hang together

@@ -14,8 +14,9 @@ void Search(const double* values, const uint16_t* order, size_t n, double a, dou
   const uint16_t* in_b = order;
   while (n > 1) {
     const size_t half = n / 2;
-    in_a += values[in_a[half - 1]] <= a ? half : 0;
-    in_b += values[in_b[half - 1]] < b ? half : 0;
+    // By masks: of a conditional the compiler may make a branch after all.
+    in_a += half & (size_t{0} - static_cast<size_t>(values[in_a[half - 1]] <= a));
+    in_b += half & (size_t{0} - static_cast<size_t>(values[in_b[half - 1]] < b));
     n -= half;
   }
   *after_a = static_cast<size_t>(in_a - order) + (n == 1 && values[*in_a] <= a ? 1 : 0);
