@@ -572,7 +572,7 @@ TEST(SilenceTest, HealthyLoadIsLeftAlone) {
   }
   const double rate = static_cast<double>(anomalies) / static_cast<double>(samples);
   std::printf("  %zu anomalies in %lld samples: %.2e\n", anomalies, static_cast<long long>(samples), rate);
-  EXPECT_LE(rate, 2e-5);
+  EXPECT_LE(rate, 1e-5);
 }
 
 }  // namespace

@@ -6,17 +6,18 @@ namespace heal {
 namespace {
 
 // The rank after all values up to a, and the first rank whose value is not below
-// b. Written without a branch on the data: a mispredicted branch per step would
-// cost more than the whole search. The two do not wait for each other's loads.
+// b. The two do not wait for each other's loads. The compiler makes branches of it,
+// and that is right: with hundreds of windows the loads come from afar, and a
+// guess starts the next one early. Without branches one window alone is searched a fifth
+// faster, and 200 in turn a fifth slower.
 void Search(const double* values, const uint16_t* order, size_t n, double a, double b, size_t* after_a,
             size_t* first_b) {
   const uint16_t* in_a = order;
   const uint16_t* in_b = order;
   while (n > 1) {
     const size_t half = n / 2;
-    // By masks: of a conditional the compiler may make a branch after all.
-    in_a += half & (size_t{0} - static_cast<size_t>(values[in_a[half - 1]] <= a));
-    in_b += half & (size_t{0} - static_cast<size_t>(values[in_b[half - 1]] < b));
+    in_a += values[in_a[half - 1]] <= a ? half : 0;
+    in_b += values[in_b[half - 1]] < b ? half : 0;
     n -= half;
   }
   *after_a = static_cast<size_t>(in_a - order) + (n == 1 && values[*in_a] <= a ? 1 : 0);

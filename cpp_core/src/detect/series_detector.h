@@ -30,7 +30,7 @@ const char* SeriesShapeName(SeriesShape shape);
 // OSE. Departures: the features are not independent, so the sum is not a chi
 // square and its bar is a setting; each anomaly raises the bar for a while
 // (habituation).
-// Cost: about 170 ns per value, 7 kB, no allocation after the constructor.
+// Cost: about 250 ns per value, 300 ns when 200 series take turns; 7 kB; no allocation after the constructor.
 // Deterministic; every state is a fading mean, so rounding does not add up.
 class SeriesDetector {
  public:
