@@ -14,6 +14,7 @@
 #include "detect/metric_bank.h"
 #include "detect/rarity.h"
 #include "detect/usual_hours.h"
+#include "engine.h"
 #include "healthy_load.h"
 
 namespace heal {
@@ -550,6 +551,47 @@ TEST(MetricStageTest, AllocatesNothingInTheSteadyStateAndItsMemoryIsFlat) {
 }
 
 // ---- silence ----
+
+// Three hours of each kind through the whole engine: no incident at all.
+TEST(SilenceTest, HealthyLoadOpensNoIncident) {
+  hc_settings settings = Defaults();
+  settings.monitoring_interval_ms = 10000;
+  settings.inference_min_confidence = 0.7;
+  settings.inference_max_path_depth = 5;
+  settings.inference_min_edge_probability = 0.3;
+  settings.inference_multi_hop = 1;
+  settings.rollback_max_attempts = settings.rollback_max_depth = 3;
+  settings.rollback_timeout_ms = 30000;
+  settings.max_retries = settings.retry_delay_ms = settings.recovery_timeout_ms = -1;
+  settings.concurrent_recoveries = 2;
+  hc_server server{};
+  server.max_connections = 100;
+  server.autovacuum_max_workers = 3;
+  server.max_wal_size_mb = 4096;
+  server.checkpoint_timeout_s = 300;
+  server.wal_disk_free_bytes = int64_t{500} << 30;
+  server.wal_disk_total_bytes = int64_t{1000} << 30;
+  int incidents = 0;
+  for (int kind = 0; kind < HealthyLoad::kKinds; ++kind) {
+    HealthyLoad load(static_cast<HealthyLoad::Kind>(kind), 3, 10);
+    Engine engine(hc_limits{}, 1);
+    for (int i = 0; i < 1080; ++i) {
+      load.Step();
+      hc_observation o{};
+      o.settings = &settings;
+      o.server = &server;
+      o.full_tick = o.sessions_known = o.locks_known = 1;
+      o.mono_us = static_cast<int64_t>(load.time_s * 1e6);
+      o.now_us = kMidnight + o.mono_us;
+      o.metrics = load.metrics.data();
+      hc_decisions decisions{};
+      engine.Step(o, &decisions);
+      for (uint32_t r = 0; r < decisions.n_records; ++r) incidents += decisions.records[r].table == HC_T_INCIDENTS;
+      EXPECT_EQ(decisions.n_commands, 0u);
+    }
+  }
+  EXPECT_EQ(incidents, 0);
+}
 
 // A day of each kind of healthy load: hardly an anomaly, once the first hours are over.
 TEST(SilenceTest, HealthyLoadIsLeftAlone) {
