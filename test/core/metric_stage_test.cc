@@ -261,6 +261,27 @@ TEST(MetricStageTest, ANightlyBatchIsUsualFromTheThirdNightOn) {
   for (size_t night = 3; night < nights.size(); ++night) EXPECT_EQ(nights[night], 0u) << night;
 }
 
+TEST(MetricStageTest, WhatIsUsualDependsOnTheHour) {
+  MetricTraits traits;
+  traits.bad = BadDirection::kUp;
+  MetricSeries series(traits);
+  const hc_settings settings = Defaults();
+  SeriesTick tick;
+  tick.settings = &settings;
+  tick.window = 1000;
+  Anomaly anomaly;
+  LoadRandom random(10);
+  for (int i = 0; i < 3 * 8640; ++i) {
+    const int at = i % 8640;
+    tick.now_us = kMidnight + i * 10 * kSecond;
+    series.Observe(tick, 100 + random.Normal() + (at >= 720 && at < 900 ? 60 : 0), &anomaly);
+  }
+  const int64_t day = kMidnight + 3 * 86400 * kSecond;
+  EXPECT_TRUE(series.Usually(day + 2 * 3600 * kSecond, 160));
+  EXPECT_FALSE(series.Usually(day + 2 * 3600 * kSecond, 200)) << "more than on other nights";
+  EXPECT_FALSE(series.Usually(day + 10 * 3600 * kSecond, 160)) << "at another time";
+}
+
 TEST(UsualHoursTest, TwoOfThreeDaysMakeItUsual) {
   UsualHours hours;
   const int64_t hour = 3600 * kSecond;
