@@ -129,7 +129,9 @@ CREATE TABLE heal.anomalies (
     method text NOT NULL,
     shape text NOT NULL,
     confidence double precision NOT NULL,
-    incident_id bigint
+    incident_id bigint,
+    direction text NOT NULL,
+    onset_at timestamptz NOT NULL
 );
 
 CREATE TABLE heal.audit (
@@ -321,7 +323,8 @@ CREATE FUNCTION heal.status(
 CREATE FUNCTION heal.metrics(
     OUT metric text, OUT component text, OUT category text, OUT value double precision, OUT unit text,
     OUT baseline_mean double precision, OUT baseline_stddev double precision, OUT zscore double precision,
-    OUT iqr_low double precision, OUT iqr_high double precision, OUT samples bigint, OUT observed_at timestamptz)
+    OUT iqr_low double precision, OUT iqr_high double precision, OUT samples bigint, OUT observed_at timestamptz,
+    OUT anomaly_score double precision, OUT forest_score double precision)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'heal_metrics_0_1' LANGUAGE C STRICT VOLATILE PARALLEL SAFE;
 
@@ -489,7 +492,7 @@ CREATE VIEW @extschema@.heal_status AS
 
 CREATE VIEW @extschema@.heal_metrics AS
     SELECT metric, component, category, value, unit, baseline_mean, baseline_stddev, zscore,
-           iqr_low, iqr_high, samples, observed_at
+           iqr_low, iqr_high, samples, observed_at, anomaly_score, forest_score
     FROM heal.metrics();
 
 CREATE VIEW @extschema@.heal_user_metrics AS
@@ -508,7 +511,7 @@ CREATE VIEW @extschema@.heal_overhead AS
 
 CREATE VIEW @extschema@.heal_anomalies AS
     SELECT anomaly_id, observed_at, category, metric, component, value, score, method, shape,
-           confidence, incident_id
+           confidence, incident_id, direction, onset_at
     FROM heal.anomalies;
 
 CREATE VIEW @extschema@.heal_predictions AS
@@ -706,6 +709,9 @@ CREATE FUNCTION @extschema@.heal_pause(reason text) RETURNS jsonb
 
 CREATE FUNCTION @extschema@.heal_resume() RETURNS jsonb
     AS 'MODULE_PATHNAME', 'heal_resume_0_1' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+CREATE FUNCTION @extschema@.heal_reset_baseline(metric text DEFAULT NULL) RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'heal_reset_baseline_0_1' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 /*
  * Configuring functions. They run as the extension's owner, so that a grant of
@@ -1179,7 +1185,7 @@ REVOKE ALL ON FUNCTION
     @extschema@.heal_recommend(bigint), @extschema@.heal_explain(bigint), @extschema@.heal_diagnose(jsonb),
     @extschema@.heal_approve(bigint), @extschema@.heal_reject(bigint, text), @extschema@.heal_execute(bigint, text),
     @extschema@.heal_snapshot(text, text, bigint), @extschema@.heal_rollback(bigint, boolean),
-    @extschema@.heal_pause(text), @extschema@.heal_resume(),
+    @extschema@.heal_pause(text), @extschema@.heal_resume(), @extschema@.heal_reset_baseline(text),
     @extschema@.heal_set_threshold(text, text, double precision), @extschema@.heal_set_policy(text, text, text, text),
     @extschema@.heal_feedback(text, bigint, boolean, text),
     @extschema@.heal_causal_add_node(text, text, text, double precision, text, text),
@@ -1309,6 +1315,7 @@ COMMENT ON FUNCTION @extschema@.heal_snapshot(text, text, bigint) IS 'Takes a sn
 COMMENT ON FUNCTION @extschema@.heal_rollback(bigint, boolean) IS 'Undoes what was changed since a snapshot; with force also what somebody else changed; indexes are built in the background, see heal_snapshots';
 COMMENT ON FUNCTION @extschema@.heal_pause(text) IS 'Stops all acting at once, roll-backs included';
 COMMENT ON FUNCTION @extschema@.heal_resume() IS 'Lets pg_heal act again';
+COMMENT ON FUNCTION @extschema@.heal_reset_baseline(text) IS 'Forgets what is usual for a metric, or for all, and learns it anew';
 COMMENT ON FUNCTION @extschema@.heal_set_threshold(text, text, double precision) IS 'Changes a limit in the definition of a failure';
 COMMENT ON FUNCTION @extschema@.heal_set_policy(text, text, text, text) IS 'Sets a policy; value NULL removes it';
 COMMENT ON FUNCTION @extschema@.heal_feedback(text, bigint, boolean, text) IS 'Says whether an anomaly or an incident was real; a detector that is mostly wrong is demoted';
@@ -1407,6 +1414,10 @@ BEGIN
             ('*', 'anomaly_id', 'Anomaly'),
             ('*', 'observed_at', 'When it was observed'),
             ('*', 'metric', 'Metric'),
+            ('*', 'direction', 'Where the value went: up or down'),
+            ('*', 'onset_at', 'First odd sample of the burst'),
+            ('*', 'anomaly_score', '1 minus the probability of a value so far out under the metric''s own past; NULL until known'),
+            ('*', 'forest_score', 'Score of the metrics of this category together, 0 to 1; NULL until the forest is fitted'),
             ('*', 'value', 'Value; NULL: unknown'),
             ('*', 'unit', 'Unit of the value'),
             ('*', 'baseline_mean', 'Mean over the window; NULL while learning'),

@@ -10,9 +10,9 @@ INSERT INTO heal.incidents (incident_id, component, failure_type, category, seve
                             opened_at, attempts, outcome, resolved_at, explanation)
 SELECT -i, 'indexes', 'invalid_index', 'performance', 'warning', 'x', '', 'feedback test ' || i, 'closed_itself',
        now() - interval '1 day', 0, NULL, now(), '{}' FROM generate_series(1, 4) AS i;
-INSERT INTO heal.anomalies VALUES
-    (-1, now() - interval '2 hours', 'performance', 'feedback_metric', 'wal', 1, 9, 'zscore', 'spike', 0.9, NULL),
-    (-2, now() - interval '60 days', 'performance', 'feedback_metric', 'wal', 1, 9, 'zscore', 'spike', 0.9, NULL);
+INSERT INTO heal.anomalies (anomaly_id, observed_at, onset_at, category, metric, component, value, score, method, shape, direction, confidence)
+SELECT -i, now() - age, now() - age, 'performance', 'feedback_metric', 'wal', 1, 9, 'zscore', 'spike', 'up', 0.9
+FROM (VALUES (1, interval '2 hours'), (2, interval '60 days')) AS v(i, age);
 
 -- one word does not condemn, and a word can be taken back
 SELECT detector, subject, state FROM heal_feedback('incident', -1, false, 'a build was running');

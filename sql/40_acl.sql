@@ -29,7 +29,7 @@ SELECT true, format('SELECT * FROM %I', relname) FROM pg_class WHERE relname LIK
 UNION ALL SELECT true, unnest(ARRAY['SELECT * FROM heal_recommend()', 'SELECT heal_explain(max(incident_id)) FROM heal_incidents',
     'SELECT * FROM heal_diagnose(''{"lock_waiters": true}'')', 'SELECT * FROM heal_export_metrics()'])
 UNION ALL SELECT false, unnest(ARRAY['SELECT heal_approve(1)', 'SELECT heal_reject(1)', 'SELECT heal_execute(1, ''analyze_table'')',
-    'SELECT heal_snapshot(''x'')', 'SELECT * FROM heal_rollback(1)', 'SELECT heal_pause(''x'')', 'SELECT heal_resume()',
+    'SELECT heal_snapshot(''x'')', 'SELECT * FROM heal_rollback(1)', 'SELECT heal_pause(''x'')', 'SELECT heal_resume()', 'SELECT heal_reset_baseline()',
     'SELECT heal_set_threshold(''invalid_index'', ''samples'', 3)', 'SELECT heal_set_policy(''server'', '''', ''autonomy'', ''auto'')',
     'SELECT heal_watch(''test.t'', ''c'')', 'SELECT heal_unwatch(''test.t'', ''c'')', 'SELECT heal_feedback(''incident'', 1, true)',
     'SELECT heal_causal_add_node(''x'', ''symptom'', ''locks'', 0.1)', 'SELECT heal_causal_add_edge(''a'', ''b'')', 'SELECT heal_causal_remove(''lock_waiters'')',

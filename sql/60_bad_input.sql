@@ -76,7 +76,8 @@ INSERT INTO test.bad (call) VALUES
 ('heal.config_changed()'), ('heal.audit_chain()'), ('heal.audit_refuse()'), ('heal.diagnose(''[]'')'), ('heal.check_policy(NULL, NULL, NULL, NULL)'),
 ('heal.graph_check(1)'),
 -- wrong types and numbers of arguments
-('heal_approve()'), ('heal_approve(''one'')'), ('heal_approve(1.5)'), ('heal_rollback(1, ''maybe'')'), ('heal_pause()'), ('heal_resume(1)');
+('heal_approve()'), ('heal_approve(''one'')'), ('heal_approve(1.5)'), ('heal_rollback(1, ''maybe'')'), ('heal_pause()'), ('heal_resume(1)'),
+('heal_reset_baseline(''bogus'')'), ('heal_reset_baseline('''')'), ('heal_reset_baseline(repeat(''m'', 1000000))');
 -- Texts are cut: some are very long.
 SELECT left(b.call, 100) AS call, r.state, left(r.message, 100) AS message, r.detail <> '' AS detail, left(r.hint, 100) AS hint
 FROM test.bad b CROSS JOIN LATERAL test.refusal('SELECT ' || b.call) AS r ORDER BY b.n;

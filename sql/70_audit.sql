@@ -9,6 +9,8 @@ WHERE hash IS DISTINCT FROM wanted OR audit_id <> wanted_id;
 
 SELECT heal_pause('audit');
 SELECT heal_resume();
+SELECT heal_reset_baseline('deadlocks');
+SELECT heal_reset_baseline() -> 'metric' AS all_metrics;
 SELECT heal_set_threshold('invalid_index', 'samples', 2);
 CALL test.wait_for($$ EXISTS (SELECT FROM heal_audit WHERE action = 'resume') $$);
 SELECT count(*) > 20 AS many, bool_and(hash ~ '^[0-9a-f]{64}$') AS hashed, min(audit_id) AS first, count(*) = max(audit_id) AS complete,

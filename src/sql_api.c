@@ -40,6 +40,7 @@ PG_FUNCTION_INFO_V1(heal_approve_0_1);
 PG_FUNCTION_INFO_V1(heal_reject_0_1);
 PG_FUNCTION_INFO_V1(heal_execute_0_1);
 PG_FUNCTION_INFO_V1(heal_pause_0_1);
+PG_FUNCTION_INFO_V1(heal_reset_baseline_0_1);
 PG_FUNCTION_INFO_V1(heal_resume_0_1);
 PG_FUNCTION_INFO_V1(heal_snapshot_0_1);
 PG_FUNCTION_INFO_V1(heal_rollback_0_1);
@@ -210,8 +211,8 @@ static void
 put_metric(ReturnSetInfo *rsinfo, const char *name, const char *component, const char *category, const char *unit,
 		   const hc_metric_status *m)
 {
-	Datum		values[12];
-	bool		nulls[12] = {0};
+	Datum		values[14];
+	bool		nulls[14] = {0};
 
 	values[0] = CStringGetTextDatum(name);
 	values[1] = CStringGetTextDatum(component);
@@ -225,6 +226,8 @@ put_metric(ReturnSetInfo *rsinfo, const char *name, const char *component, const
 	values[9] = float_or_null(m->samples == 0 ? NAN : m->iqr_high, &nulls[9]);
 	values[10] = Int64GetDatum(m->samples);
 	values[11] = timestamp_or_null(m->observed_at, &nulls[11]);
+	values[12] = float_or_null(m->samples == 0 ? NAN : m->anomaly_score, &nulls[12]);
+	values[13] = float_or_null(m->samples == 0 ? NAN : m->forest_score, &nulls[13]);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
@@ -399,6 +402,24 @@ Datum
 heal_resume_0_1(PG_FUNCTION_ARGS)
 {
 	return call_healer(HC_REQ_RESUME, 0, "");
+}
+
+/* NULL, the default: all metrics. */
+Datum
+heal_reset_baseline_0_1(PG_FUNCTION_ARGS)
+{
+	const char *metric = "";
+
+	if (!PG_ARGISNULL(0))
+	{
+		metric = text_to_cstring(PG_GETARG_TEXT_PP(0));
+		if (metric[0] == '\0')
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("metric must not be empty"),
+					 errhint("Leave it out to reset the baselines of all metrics.")));
+	}
+	return call_healer(HC_REQ_RESET_BASELINE, 0, metric);
 }
 
 /* Value of a key of a JSON object as text; NULL when absent or null. */

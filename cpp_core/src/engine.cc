@@ -17,6 +17,10 @@ constexpr uint64_t kDefaultMaxWork = uint64_t{1} << 24;
 // Baselines rest while a fault is fresh, or it would become the new normal; a
 // fault that stays for longer is the new normal.
 constexpr int64_t kFrozenUs = 600'000'000;
+// Faults of these components leave the load as it is, so they freeze the metrics
+// of their component only. Any other drags the sessions, the load and the host
+// along and freezes all.
+constexpr std::string_view kFrozenAlone[] = {"indexes", "statistics", "sequences", "security", "data"};
 
 hc_limits WithDefaults(hc_limits limits) {
   if (limits.max_bytes == 0) limits.max_bytes = kDefaultMaxBytes;
@@ -42,7 +46,7 @@ bool IsSessionScope(std::string_view scope) {
 }  // namespace
 
 Engine::Engine(const hc_limits& limits, uint64_t seed)
-    : limits_(WithDefaults(limits)), seed_(seed), forecaster_(ForecastOptions()) {}
+    : limits_(WithDefaults(limits)), seed_(seed), bank_(seed), forecaster_(ForecastOptions()) {}
 
 Engine::~Engine() = default;
 
@@ -168,9 +172,17 @@ void Engine::TakeOutcomes() {
 }
 
 void Engine::ObserveMetrics() {
-  bool fresh = false;
-  for (const auto& [id, c] : cases_) fresh |= c.run.has_value() || mono_ - c.opened_mono < kFrozenUs;
-  bank_.Freeze(fresh);
+  std::set<std::string_view> components;
+  bool everything = false;
+  for (auto& [id, c] : cases_) {
+    if (!c.run && mono_ - c.opened_mono >= kFrozenUs) continue;
+    components.insert(RowOf(c).component);
+    everything |= !std::ranges::count(kFrozenAlone, RowOf(c).component);
+  }
+  if (everything || components.empty())
+    bank_.Freeze(everything);
+  else
+    bank_.FreezeComponents(components);
   std::vector<Anomaly> anomalies;
   bank_.Observe(*observation_, &anomalies);
   if (observation_->full_tick != 0) links_.Tick();
@@ -180,6 +192,7 @@ void Engine::ObserveMetrics() {
     links_.Note(anomaly.def->name);
     AnomalyRow row;
     row.observed_at = anomaly.observed_at;
+    row.onset_at = anomaly.onset_at;
     row.category = anomaly.def->category;
     row.metric = anomaly.def->name;
     row.component = anomaly.def->component;
@@ -187,6 +200,7 @@ void Engine::ObserveMetrics() {
     row.score = anomaly.score;
     row.method = anomaly.method;
     row.shape = anomaly.shape;
+    row.direction = anomaly.direction;
     row.confidence = anomaly.confidence;
     for (const auto& [id, incident] : book_.incidents())
       if (incident.open() && incident.component == row.component) row.incident_id = id;
@@ -223,6 +237,8 @@ void Engine::Finish(hc_decisions* out) {
   *out = hc_decisions{};
   outbox_.Fill(out);
   out->metrics = bank_.Status();
+  out->user_metrics = bank_.UserStatus();
+  out->n_user_metrics = bank_.UserCount();
   out->look_again_us = look_again_us_;
   out->open_incidents = open;
   out->paused = paused_ ? 1 : 0;

@@ -286,6 +286,7 @@ class Engine {
   void SetPaused(bool paused, std::string reason);
   void HandlePause(const hc_request& request);
   void HandleResume(const hc_request& request);
+  void HandleResetBaseline(const hc_request& request);
   Refusal WhyNotActive(int64_t snapshot_id) const;
   Case* CaseForAction(uint64_t id_request, int64_t incident_id);
   void AuditConsent(const hc_request& request, const Case& c, const std::string& remedy, const std::string& outcome);

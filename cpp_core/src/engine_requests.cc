@@ -40,6 +40,9 @@ void Engine::HandleRequests() {
       case HC_REQ_RESUME:
         HandleResume(request);
         break;
+      case HC_REQ_RESET_BASELINE:
+        HandleResetBaseline(request);
+        break;
     }
   }
 }
@@ -264,6 +267,19 @@ void Engine::HandleResume(const hc_request& request) {
   Audit(request.role, "resume", "pg_heal", "done", result);
   outbox_.Log(false, std::string("resumed by ") + request.role);
   Answer(Grant(request.id_request, "pg_heal acts again", JsonText(result)));
+}
+
+void Engine::HandleResetBaseline(const hc_request& request) {
+  const std::string metric = request.text;
+  const size_t n = bank_.Reset(metric);
+  const std::string subject = metric.empty() ? "all metrics" : metric;
+  if (n == 0) {
+    Answer(Refuse(request.id_request, Refusal::kUnknownMetric, metric));
+    return;
+  }
+  const Json result = {{"metric", metric.empty() ? Json(nullptr) : Json(metric)}, {"reset", n}};
+  Audit(request.role, "reset_baseline", subject, "done", result);
+  Answer(Grant(request.id_request, "the baseline is learnt anew", JsonText(result)));
 }
 
 }  // namespace heal

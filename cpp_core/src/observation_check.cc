@@ -116,9 +116,14 @@ void CheckDataQuality(const hc_observation& o) {
   for (const hc_checksum& c : Array(o.checksums, o.n_checksums, "checksums")) Strings("checksums", {c.database});
 }
 
+void CheckUserMetrics(const hc_observation& o) {
+  for (const hc_user_metric& m : Array(o.user_metrics, o.n_user_metrics, "user_metrics"))
+    Strings("user_metrics", {m.name, m.component, m.category, m.unit});
+}
+
 void CheckRequests(const hc_observation& o) {
   for (const hc_request& r : Array(o.requests, o.n_requests, "requests")) {
-    Within("requests.kind", r.kind, HC_REQ_RESUME);
+    Within("requests.kind", r.kind, HC_REQ_RESET_BASELINE);
     Strings("requests", {r.role, r.text, r.component});
   }
   for (const hc_outcome& out : Array(o.outcomes, o.n_outcomes, "outcomes")) {
@@ -177,6 +182,7 @@ void CheckObservation(const hc_observation& o) {
   CheckInspected(o);
   CheckDataQuality(o);
   CheckRequests(o);
+  CheckUserMetrics(o);
 }
 
 }  // namespace heal

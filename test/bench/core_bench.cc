@@ -4,8 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "detect/metric_bank.h"
 #include "detect/rolling_iqr.h"
 #include "detect/rolling_zscore.h"
+#include "detect/series_detector.h"
 #include "detect/wait_graph.h"
 #include "diagnose/diagnoser.h"
 
@@ -38,6 +40,69 @@ void BM_RollingIqr(benchmark::State& state) {
   }
 }
 BENCHMARK(BM_RollingIqr);
+
+void BM_SeriesDetector(benchmark::State& state) {
+  std::vector<heal::SeriesDetector> series(static_cast<size_t>(state.range(0)));
+  uint64_t seed = 1;
+  int64_t now_us = 0;
+  size_t i = 0;
+  const auto value = [&] { return Noise(&seed) + Noise(&seed) + Noise(&seed) + Noise(&seed); };
+  for (size_t n = 0; n < 3000 * series.size(); ++n) series[n % series.size()].Observe(now_us += 100000, value());
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(series[i].Observe(now_us += 50000, value()));
+    i = i + 1 == series.size() ? 0 : i + 1;
+  }
+}
+BENCHMARK(BM_SeriesDetector)->Arg(1)->Arg(200);
+
+// The whole statistical stage: all shipped metrics and as many of users.
+// Counters: bytes per metric at the end, and how many more than in the beginning.
+void BM_DetectorStage(benchmark::State& state) {
+  const auto n_users = static_cast<size_t>(state.range(0));
+  hc_settings settings{};
+  settings.confirm_samples = 2;
+  settings.anomaly_threshold = 3;
+  settings.window_size = kWindow;
+  settings.iqr_multiplier = 1.5;
+  settings.min_confidence = 0.7;
+  settings.auto_baseline = 1;
+  settings.min_baseline_samples = 30;
+  std::vector<double> metrics(HC_METRIC_COUNT);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < n_users; ++i) names.push_back("metric_of_a_user_" + std::to_string(i));
+  std::vector<hc_user_metric> users;
+  for (size_t i = 0; i < n_users; ++i) users.push_back({names[i].c_str(), "shop", "performance", "", 0, 1, 0, 0});
+  hc_observation o{};
+  o.settings = &settings;
+  o.full_tick = 1;
+  o.metrics = metrics.data();
+  o.user_metrics = users.data();
+  o.n_user_metrics = static_cast<uint32_t>(n_users);
+  heal::MetricBank bank(1);
+  std::vector<heal::Anomaly> anomalies;
+  uint64_t seed = 1;
+  const auto tick = [&] {
+    o.mono_us += 10'000'000;
+    o.now_us = o.mono_us + 1'700'000'000'000'000;
+    // Counters grow; gauges lie around a level.
+    for (double& metric : metrics) metric += 1000 + Noise(&seed) / 1e5;
+    for (hc_user_metric& user : users) {
+      user.value = 1e9 + Noise(&seed) + Noise(&seed);
+      user.observed_at = o.now_us;
+    }
+    anomalies.clear();
+    bank.Observe(o, &anomalies);
+  };
+  for (int i = 0; i < 3000; ++i) tick();
+  const size_t before = bank.Bytes();
+  for (auto _ : state) tick();
+  state.counters["bytes_per_metric"] =
+      static_cast<double>(bank.SeriesBytes()) / static_cast<double>(HC_METRIC_COUNT + n_users);
+  state.counters["bytes"] = static_cast<double>(bank.Bytes());
+  state.counters["grown"] = static_cast<double>(bank.Bytes() - before);
+  state.counters["samples"] = static_cast<double>(state.iterations()) * static_cast<double>(HC_METRIC_COUNT + n_users);
+}
+BENCHMARK(BM_DetectorStage)->Arg(0)->Arg(116)->Unit(benchmark::kMicrosecond);
 
 // One holder of a row, the first waiter with the tuple lock, all others behind it.
 void BM_WaitGraph(benchmark::State& state) {

@@ -26,7 +26,7 @@ is($standby->safe_psql('postgres', "SELECT string_agg(DISTINCT state, ',') FROM 
 like($standby->safe_psql('postgres', 'SELECT detail FROM heal_status LIMIT 1'), qr/recovery|standby/, 'and says why');
 is($standby->safe_psql('postgres', "SELECT state FROM heal_incidents WHERE incident_id = $open->{incident_id}"), 'awaiting_approval', 'the tables can be read');
 for my $call ("heal_approve($waiting)", "heal_reject($waiting, 'no')", "heal_execute($open->{incident_id}, 'drop_invalid_index')",
-	"heal_snapshot('x')", 'heal_rollback(1)', "heal_pause('x')", 'heal_resume()',
+	"heal_snapshot('x')", 'heal_rollback(1)', "heal_pause('x')", 'heal_resume()', 'heal_reset_baseline()',
 	"heal_set_threshold('invalid_index', 'samples', 3)", "heal_set_policy('server', '', 'autonomy', 'observe')",
 	"heal_causal_add_node('x', 'symptom', 'locks', 0.1)", "heal_causal_add_edge('x', 'y')", "heal_causal_remove('x')",
 	"heal_add_metric('x', 'SELECT 1')", "heal_remove_metric('x')")

@@ -19,7 +19,7 @@ pass('CREATE EXTENSION works');
 my $line = quotemeta "shared_preload_libraries = 'pg_heal'";
 for my $call ('* FROM heal_status', '* FROM heal_metrics', '* FROM heal_overhead', 'heal_approve(1)', "heal_reject(1, '')",
 	"heal_execute(1, 'analyze_table')", "heal_snapshot('x')", 'heal_rollback(1)', "heal_pause('x')", 'heal_resume()',
-	'heal_export_metrics()')
+	'heal_export_metrics()', 'heal_reset_baseline()')
 {
 	refused($node, "SELECT $call", '55000', $line, $call);
 }

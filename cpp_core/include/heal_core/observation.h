@@ -576,7 +576,8 @@ typedef enum hc_request_kind
 	HC_REQ_SNAPSHOT,			/* text: label; component; id: parent, 0 none */
 	HC_REQ_ROLLBACK,			/* id: snapshot; flag: force */
 	HC_REQ_PAUSE,				/* text: reason */
-	HC_REQ_RESUME
+	HC_REQ_RESUME,
+	HC_REQ_RESET_BASELINE		/* text: metric, "" all */
 } hc_request_kind;
 
 typedef struct hc_request

@@ -2,259 +2,252 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <string_view>
 
 namespace heal {
 namespace {
 
 constexpr int kDefaultWindow = 1000;
 constexpr int kLargestWindow = 4096;
-// A level that lasts this long without being an incident is the new normal.
-constexpr int kHeldBack = 30;
-constexpr double kLargestScore = 1000;
-constexpr double kCalmShare = 0.5;    // of the threshold: hysteresis
-constexpr double kNormalIqr = 1.349;  // interquartile range of N(0, 1)
-constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+constexpr double kLargestLoad = 20;
+// What follows the load may lag behind it: half an hour at the longest interval.
+constexpr double kLoadMemory = 30;  // ticks
 
-struct Quantum {
-  const char* unit;
-  double value;
-};
-
-// Below these differences a change means nothing, however constant the
-// baseline was. Other units: none beyond the share of the mean.
-constexpr Quantum kQuanta[] = {
-    {"sessions", 0.5}, {"transactions", 0.5}, {"standbys", 0.1}, {"slots", 0.1},
-    {"tables", 0.1},   {"indexes", 0.1},      {"workers", 0.5},  {"fraction", 0.01},
-    {"s", 1},          {"ms", 0.5},           {"ms/s", 1},       {"1/s", 0.01},
-    {"bytes", 65536},  {"bytes/s", 8192},     {"rows", 100},     {"multixacts", 100},
-};
-
-double SmallestDeviation(const MetricDef& def, double mean) {
-  double quantum = 1e-9;
-  for (const Quantum& known : kQuanta) {
-    if (std::string_view(def.unit) == known.unit) quantum = known.value;
-  }
-  return std::max(quantum, 0.01 * std::abs(mean));
+bool OneOf(std::string_view what, std::initializer_list<std::string_view> names) {
+  return std::find(names.begin(), names.end(), what) != names.end();
 }
 
-bool IsBad(BadDirection bad, double deviation) {
-  switch (bad) {
-    case BadDirection::kUp:
-      return deviation > 0;
-    case BadDirection::kDown:
-      return deviation < 0;
-    case BadDirection::kBoth:
-      return true;
-    case BadDirection::kNone:
-      break;
-  }
-  return false;
+// Twice the transactions, about twice the value: quantities of work, not states.
+bool FollowsLoad(const MetricDef& def) {
+  if (OneOf(def.name, {"connections_used", "disk_busy", "host_cpu_used", "host_cpu_iowait"})) return true;
+  return OneOf(def.component, {"workload", "wal", "checkpointer", "sessions", "connections"}) &&
+         OneOf(def.unit, {"1/s", "bytes/s", "ms/s", "sessions"});
 }
 
-double Clamp(double score) { return std::clamp(score, -kLargestScore, kLargestScore); }
-
-// At the threshold 0.75, near 1 far beyond it; less where the two methods
-// disagree or the baseline is young.
-double Confidence(double score, double threshold, bool both, double samples, double min_samples) {
-  const double strength = 1 - 0.25 * std::min(1.0, threshold / score);
-  const double age = std::min(1.0, 0.9 + 0.1 * samples / (3 * min_samples));
-  return strength * age * (both ? 1 : 0.95);
+MetricTraits TraitsOf(const MetricDef& def) {
+  return {def.name, def.component, def.category, def.kind, def.bad, QuantumOf(def.unit), FollowsLoad(def),
+          def.kind == MetricKind::kCounter && std::string_view(def.unit) == "1/s"};
 }
 
-int Confirmations(const hc_settings& settings) { return std::max(1, settings.confirm_samples); }
+BadDirection Direction(int32_t bad) {
+  if (bad == 1) return BadDirection::kUp;
+  if (bad == -1) return BadDirection::kDown;
+  return bad == 0 ? BadDirection::kBoth : BadDirection::kNone;
+}
 
 }  // namespace
 
-MetricBank::MetricBank() : series_(HC_METRIC_COUNT) { ClearStatus(); }
-
-void MetricBank::ClearStatus() {
-  for (hc_metric_status& status : status_) {
-    status = {kUnknown, kUnknown, kUnknown, kUnknown, kUnknown, kUnknown, kUnknown, kUnknown, 0, 0};
-  }
+MetricBank::MetricBank(uint64_t seed) : seed_(seed) {
+  series_.reserve(HC_METRIC_COUNT);
+  for (const MetricDef& def : Metrics()) series_.emplace_back(TraitsOf(def));
+  for (size_t i = 0; i < HC_METRIC_COUNT; ++i) category_index_[i] = MetricFrames::CategoryIndex(Metrics()[i].category);
+  users_.reserve(HC_MAX_USER_METRICS);
+  status_.fill(MetricSeries::UnknownStatus());
+  user_status_.fill(MetricSeries::UnknownStatus());
 }
 
 void MetricBank::Observe(const hc_observation& observation, std::vector<Anomaly>* out) {
-  if (observation.full_tick == 0 || observation.metrics == nullptr || observation.settings == nullptr) {
-    return;
+  const bool full = observation.full_tick != 0 && observation.metrics != nullptr && observation.settings != nullptr;
+  // Users' metrics are listed at every tick, so that their order is known.
+  ListUsers(observation);
+  if (full) {
+    SeriesTick tick;
+    tick.settings = observation.settings;
+    tick.now_us = observation.now_us;
+    const int wanted = observation.settings->window_size;
+    tick.window = wanted <= 0 ? kDefaultWindow : std::clamp(wanted, 2, kLargestWindow);
+    ObserveShipped(observation, &tick, out);
+    ObserveUsers(observation, &tick, out);
+    if (!frames_.created()) {
+      std::vector<MetricSeries*> shipped;
+      for (MetricSeries& series : series_) shipped.push_back(&series);
+      frames_.Create(shipped, seed_);
+      for (const auto& user : users_) {
+        if (user->used) frames_.Add(&user->series);
+      }
+    }
+    tick.frozen = frozen_ || !frozen_components_.empty();
+    if (observation.settings->auto_baseline == 0) tick.frozen = true;
+    std::array<Anomaly, MetricFrames::kFrames> anomalies;
+    size_t n = 0;
+    frames_.Observe(tick, &anomalies, &n);
+    for (size_t i = 0; i < n; ++i) {
+      if (anomalies[i].confidence < observation.settings->min_confidence) continue;
+      const MetricDef* def = FindMetric(anomalies[i].def->name);
+      if (def != nullptr) anomalies[i].metric = def->id;
+      out->push_back(anomalies[i]);
+    }
   }
-  const int wanted = observation.settings->window_size;
-  const int window = wanted <= 0 ? kDefaultWindow : std::clamp(wanted, 2, kLargestWindow);
-  if (window != window_) Resize(window);
+  Publish();
+}
+
+void MetricBank::ObserveShipped(const hc_observation& observation, SeriesTick* tick, std::vector<Anomaly>* out) {
+  std::array<double, HC_METRIC_COUNT> values;
   for (size_t metric = 0; metric < HC_METRIC_COUNT; ++metric) {
-    ObserveOne(observation, metric, out);
+    values[metric] = series_[metric].ValueOf(observation.metrics[metric], observation.mono_us);
+  }
+  // The load now over the usual one, of whichever of the two rose more.
+  double load = 1;
+  for (const hc_metric_id metric : {HC_M_XACT_COMMIT, HC_M_EXEC_CALLS}) {
+    const double share = values[metric] / series_[metric].Usual(*tick->settings);
+    if (std::isfinite(share)) load = std::max(load, share);
+  }
+  load_ = std::min(std::max(load, load_ - (load_ - 1) / kLoadMemory), kLargestLoad);
+  tick->load = load_;
+  for (size_t metric = 0; metric < HC_METRIC_COUNT; ++metric) {
+    MetricSeries& series = series_[metric];
+    tick->frozen = IsFrozen(series.traits().component);
+    Anomaly anomaly;
+    if (!series.Observe(*tick, values[metric], &anomaly)) continue;
+    anomaly.metric = static_cast<hc_metric_id>(metric);
+    out->push_back(anomaly);
   }
 }
 
-// A new window size starts the baselines afresh.
-void MetricBank::Resize(int window) {
-  window_ = window;
-  for (Series& series : series_) {
-    series.zscore = RollingZScore();
-    series.iqr = RollingIqr();
-  }
-  ClearStatus();
-}
-
-// The gauge, or the counter's rate since the last sample; NaN where unknown.
-double MetricBank::Value(const hc_observation& observation, size_t metric, Series* series) const {
-  const double raw = observation.metrics[metric];
-  if (!std::isfinite(raw)) return kUnknown;
-  if (Metrics()[metric].kind == MetricKind::kGauge) return raw;
-  const double change = raw - series->last_raw;
-  const int64_t elapsed = observation.mono_us - series->last_mono;
-  const bool usable = series->has_last && change >= 0 && elapsed > 0;
-  series->last_raw = raw;
-  series->last_mono = observation.mono_us;
-  series->has_last = true;
-  return usable ? change * 1e6 / static_cast<double>(elapsed) : kUnknown;
-}
-
-void MetricBank::ObserveOne(const hc_observation& observation, size_t metric, std::vector<Anomaly>* out) {
-  Series& series = series_[metric];
-  const hc_settings& settings = *observation.settings;
-  const double value = Value(observation, metric, &series);
-  if (!std::isfinite(value)) {
-    // Neither abnormal nor calm: a burst in progress stays as it is.
-    Publish(observation, metric, kUnknown, kUnknown);
-    return;
-  }
-  if (series.zscore.window() == 0) {
-    series.zscore = RollingZScore(static_cast<size_t>(window_));
-    series.iqr = RollingIqr(static_cast<size_t>(window_));
-  }
-  double zscore = kUnknown;
-  if (series.zscore.count() >= Needed(settings)) {
-    const Judgement judgement = Judge(series, Metrics()[metric], settings, value);
-    zscore = judgement.zscore;
-    Track(observation, metric, value, judgement, out);
-  }
-  if (MayLearn(series, settings)) {
-    series.zscore.Push(value);
-    series.iqr.Push(value);
-  }
-  Publish(observation, metric, value, zscore);
-}
-
-MetricBank::Judgement MetricBank::Judge(const Series& series, const MetricDef& def,
-                                        const hc_settings& settings, double value) const {
-  const double threshold = settings.anomaly_threshold;
-  const double floor = SmallestDeviation(def, series.zscore.mean());
-  Judgement judgement;
-  judgement.zscore = Clamp(series.zscore.Score(value, floor));
-  const double q1 = series.iqr.q1();
-  const double q3 = series.iqr.q3();
-  const double range = q3 - q1;
-  const double reach = settings.iqr_multiplier * range;
-  // A baseline that is mostly one value has no quartile range to measure with.
-  if (range > floor * kNormalIqr && (value < q1 - reach || value > q3 + reach)) {
-    judgement.robust = Clamp((value - series.iqr.median()) * kNormalIqr / range);
-  }
-  judgement.by_iqr = std::abs(judgement.robust) > std::abs(judgement.zscore);
-  judgement.deviation = judgement.by_iqr ? judgement.robust : judgement.zscore;
-  judgement.both = std::abs(judgement.robust) >= threshold && std::abs(judgement.zscore) >= threshold;
-  return judgement;
-}
-
-void MetricBank::Track(const hc_observation& observation, size_t metric, double value,
-                       const Judgement& judgement, std::vector<Anomaly>* out) {
-  Series& series = series_[metric];
-  const MetricDef& def = Metrics()[metric];
-  const hc_settings& settings = *observation.settings;
-  const double threshold = settings.anomaly_threshold;
-  const double deviation = judgement.deviation;
-  const double size = std::abs(deviation);
-  const int sign = deviation < 0 ? -1 : 1;
-
-  if (size < threshold || !IsBad(def.bad, deviation)) {
-    if (!series.raised) series.abnormal = 0;
-    series.recent[static_cast<size_t>(series.next_recent)] = deviation;
-    series.next_recent = (series.next_recent + 1) % kRecent;
-    series.n_recent = std::min(series.n_recent + 1, kRecent);
-    if (size >= threshold * kCalmShare && IsBad(def.bad, deviation)) {
-      series.calm = 0;  // between the two limits: neither over nor worse
-      if (series.raised) ++series.abnormal;
-      return;
+void MetricBank::ObserveUsers(const hc_observation& observation, SeriesTick* tick, std::vector<Anomaly>* out) {
+  tick->load = 1;
+  for (uint32_t i = 0; i < n_user_; ++i) {
+    UserSeries& user = *listed_[i];
+    const hc_user_metric& metric = observation.user_metrics[i];
+    const bool repeated = user.observed_at == metric.observed_at && user.series.status().observed_at != 0;
+    if (repeated) continue;
+    user.observed_at = metric.observed_at;
+    tick->frozen = IsFrozen(user.component.c_str());
+    Anomaly anomaly;
+    if (user.series.Observe(*tick, user.series.ValueOf(metric.value, metric.observed_at), &anomaly)) {
+      out->push_back(anomaly);
     }
-    if (++series.calm >= Confirmations(settings)) {
-      series.raised = false;
-      series.abnormal = 0;
+    user.series.status().observed_at = metric.observed_at;
+  }
+}
+
+void MetricBank::ListUsers(const hc_observation& observation) {
+  const bool full = observation.full_tick != 0;
+  n_user_ = observation.user_metrics == nullptr ? 0 : std::min<uint32_t>(observation.n_user_metrics, HC_MAX_USER_METRICS);
+  for (const auto& user : users_) user->listed = false;
+  std::array<UserSeries*, HC_MAX_USER_METRICS> known;
+  for (uint32_t i = 0; i < n_user_; ++i) {
+    known[i] = Find(observation.user_metrics[i], i);
+    if (known[i] != nullptr) known[i]->listed = true;
+  }
+  for (uint32_t i = 0; i < n_user_; ++i) {
+    const hc_user_metric& metric = observation.user_metrics[i];
+    UserSeries* user = known[i];
+    if (user == nullptr) {
+      user = Place();
+      Define(metric, user);
+    } else if (user->counter != metric.counter || user->bad != metric.bad || user->component != metric.component ||
+               user->category != metric.category || user->unit != metric.unit) {
+      Define(metric, user);
     }
-    return;
+    user->listed = true;
+    user->unlisted_ticks = 0;
+    listed_[i] = user;
   }
-
-  series.calm = 0;
-  if (series.abnormal == 0 || (sign != series.sign && !series.raised)) {
-    series.abnormal = 0;
-    series.first = value;
+  if (!full) return;
+  for (const auto& user : users_) {
+    if (!user->used || user->listed || ++user->unlisted_ticks < kForgetTicks) continue;
+    frames_.Remove(&user->series);
+    user->series.Redefine({});
+    user->used = false;
   }
-  series.sign = sign;
-  series.abnormal = std::min(series.abnormal + 1, 1 << 20);
-  if (series.raised || series.abnormal < Confirmations(settings)) return;
-  series.raised = true;
-
-  Anomaly anomaly;
-  anomaly.confidence = Confidence(size, threshold, judgement.both, static_cast<double>(series.zscore.count()),
-                                  std::max(1, settings.min_baseline_samples));
-  if (anomaly.confidence < settings.min_confidence) {
-    series.raised = false;  // a stronger sample of the same burst may follow
-    return;
-  }
-  anomaly.metric = static_cast<hc_metric_id>(metric);
-  anomaly.def = &def;
-  anomaly.observed_at = observation.now_us;
-  anomaly.value = value;
-  anomaly.score = size;
-  anomaly.method = judgement.by_iqr ? "iqr" : "zscore";
-  anomaly.direction = sign > 0 ? "up" : "down";
-  anomaly.shape = Shape(series, value, Confirmations(settings));
-  out->push_back(anomaly);
 }
 
-// What the burst looks like when it is confirmed.
-const char* MetricBank::Shape(const Series& series, double value, int confirmations) const {
-  const double mean = series.zscore.mean();
-  if (series.sign < 0 && mean > 0 && value <= 0.01 * mean) return "void";
-  double before = 0;
-  for (int i = 0; i < series.n_recent; ++i) {
-    before += series.recent[static_cast<size_t>(i)] * series.sign;
+// Mostly where it was the last time.
+MetricBank::UserSeries* MetricBank::Find(const hc_user_metric& metric, size_t hint) {
+  if (UserSeries* last = listed_[hint]; last != nullptr && last->used && last->name == metric.name) return last;
+  for (const auto& user : users_) {
+    if (user->used && user->name == metric.name) return user.get();
   }
-  // Was it on its way for a while? Noise alone averages to nothing.
-  if (series.n_recent == kRecent && before >= kRecent) return "drift";
-  if (confirmations < 2) return "spike";
-  // Both ends of the streak alike: it stands on a new level.
-  const double reached = std::abs(value - mean);
-  return std::abs(value - series.first) <= 0.5 * reached ? "level_shift" : "spike";
+  return nullptr;
 }
 
-// Samples before a value is judged.
-size_t MetricBank::Needed(const hc_settings& settings) const {
-  return static_cast<size_t>(std::clamp(settings.min_baseline_samples, 2, window_));
+// A free place, else that of the one not listed for longest. There is one: at
+// most as many are listed as there are places.
+MetricBank::UserSeries* MetricBank::Place() {
+  UserSeries* best = nullptr;
+  for (const auto& user : users_) {
+    if (!user->used) return user.get();
+    if (user->listed) continue;
+    if (best == nullptr || user->unlisted_ticks > best->unlisted_ticks) best = user.get();
+  }
+  if (users_.size() < HC_MAX_USER_METRICS) {
+    users_.push_back(std::make_unique<UserSeries>());
+    return users_.back().get();
+  }
+  return best;
 }
 
-bool MetricBank::MayLearn(const Series& series, const hc_settings& settings) const {
-  if (frozen_) return false;
-  const bool complete = series.zscore.count() >= Needed(settings);
-  if (settings.auto_baseline == 0 && complete) return false;
-  return series.abnormal == 0 || series.abnormal > kHeldBack;
+void MetricBank::Define(const hc_user_metric& metric, UserSeries* user) {
+  if (user->used) frames_.Remove(&user->series);
+  user->name = metric.name;
+  user->component = metric.component;
+  user->category = metric.category;
+  user->unit = metric.unit;
+  user->category_index = MetricFrames::CategoryIndex(user->category);
+  user->counter = metric.counter;
+  user->bad = metric.bad;
+  user->observed_at = 0;
+  user->used = true;
+  MetricTraits traits;
+  traits.name = user->name.c_str();
+  traits.component = user->component.c_str();
+  traits.category = user->category.c_str();
+  traits.kind = metric.counter != 0 ? MetricKind::kCounter : MetricKind::kGauge;
+  traits.bad = Direction(metric.bad);
+  traits.quantum = QuantumOf(user->unit.c_str());
+  traits.events = metric.counter != 0 && user->unit == "1/s";
+  user->series.Redefine(traits);
+  if (frames_.created()) frames_.Add(&user->series);
 }
 
-void MetricBank::Publish(const hc_observation& observation, size_t metric, double value, double zscore) {
-  const Series& series = series_[metric];
-  hc_metric_status& status = status_[metric];
-  status.value = value;
-  status.zscore = zscore;
-  status.samples = static_cast<int64_t>(series.zscore.count());
-  status.observed_at = observation.now_us;
-  if (series.zscore.count() < Needed(*observation.settings)) return;
-  const double q1 = series.iqr.q1();
-  const double q3 = series.iqr.q3();
-  const double reach = observation.settings->iqr_multiplier * (q3 - q1);
-  status.baseline_mean = series.zscore.mean();
-  status.baseline_stddev = series.zscore.stddev();
-  status.iqr_low = q1 - reach;
-  status.iqr_high = q3 + reach;
+void MetricBank::Freeze(bool frozen) {
+  frozen_ = frozen;
+  frozen_components_.clear();
+}
+
+void MetricBank::FreezeComponents(const std::set<std::string_view>& components) {
+  frozen_ = false;
+  frozen_components_.clear();
+  for (const std::string_view component : components) frozen_components_.emplace(component);
+}
+
+bool MetricBank::IsFrozen(const char* component) const {
+  return frozen_ || (!frozen_components_.empty() && frozen_components_.contains(std::string_view(component)));
+}
+
+size_t MetricBank::Reset(std::string_view metric) {
+  size_t n = 0;
+  const auto reset = [&](MetricSeries* series) {
+    if (!metric.empty() && metric != series->traits().name) return;
+    series->Reset();
+    ++n;
+  };
+  for (MetricSeries& series : series_) reset(&series);
+  for (const auto& user : users_) {
+    if (user->used) reset(&user->series);
+  }
+  if (metric.empty()) load_ = 1;
+  Publish();
+  return n;
+}
+
+void MetricBank::Publish() {
+  for (size_t metric = 0; metric < HC_METRIC_COUNT; ++metric) status_[metric] = series_[metric].status();
+  for (uint32_t i = 0; i < n_user_; ++i) user_status_[i] = listed_[i]->series.status();
+  if (!frames_.created()) return;
+  for (size_t metric = 0; metric < HC_METRIC_COUNT; ++metric) {
+    status_[metric].forest_score = frames_.ScoreOf(category_index_[metric]);
+  }
+  for (uint32_t i = 0; i < n_user_; ++i) {
+    user_status_[i].forest_score = frames_.ScoreOf(listed_[i]->category_index);
+  }
+}
+
+size_t MetricBank::SeriesBytes() const {
+  size_t bytes = 0;
+  for (const MetricSeries& series : series_) bytes += series.Bytes();
+  for (const auto& user : users_) bytes += user->series.Bytes();
+  return bytes;
 }
 
 }  // namespace heal

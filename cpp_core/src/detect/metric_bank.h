@@ -1,101 +1,97 @@
-// metric_bank.h: a baseline and an anomaly detector for every metric.
+// metric_bank.h: the statistical stage: every metric, and all of them together.
 
 #ifndef HEAL_CORE_DETECT_METRIC_BANK_H_
 #define HEAL_CORE_DETECT_METRIC_BANK_H_
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "catalogue/metrics.h"
-#include "detect/rolling_iqr.h"
-#include "detect/rolling_zscore.h"
+#include "detect/metric_frames.h"
+#include "detect/metric_series.h"
 #include "heal_core/decisions.h"
 #include "heal_core/observation.h"
 
 namespace heal {
 
-// One burst of abnormal values of one metric. Strings are literals.
-struct Anomaly {
-  hc_metric_id metric = HC_METRIC_COUNT;
-  const MetricDef* def = nullptr;
-  int64_t observed_at = 0;
-  double value = 0;
-  double score = 0;            // deviations from the baseline, at most 1000
-  const char* method = "";     // zscore iqr
-  const char* shape = "";      // spike level_shift drift void
-  const char* direction = "";  // up down
-  double confidence = 0;       // 0..1
-};
-
-// Learns each metric's usual values over the last window_size samples and
-// reports departures in its bad direction.
+// Learns each metric's usual values over the last window_size samples and reports
+// departures in its bad direction: see MetricSeries for one metric alone,
+// MetricFrames for all at once.
 //
-// A counter becomes its rate per second over mono_us; a fall is a reset and
-// gives no value. A value must be abnormal confirm_samples times in a row; then
-// one anomaly is reported, and the next only after the value was calm for as
-// many samples (half the threshold). Abnormal values are kept out of the
-// baseline for the first 30 samples of a burst; while frozen everything is.
-// Memory is fixed once every metric has been seen (window_size up to 4096).
+// Users' metrics are found by name. One keeps its series as long as it is
+// listed and for kForgetTicks after; when it comes back with another meaning (kind, direction,
+// category, component, unit) it starts afresh. The same observed_at again is
+// no new sample.
+// Memory is fixed once every metric has been seen (window_size up to 4096); no
+// allocation then. Cost: docs/detection.md.
 class MetricBank {
  public:
-  MetricBank();
+  static constexpr int kForgetTicks = 360;
+
+  explicit MetricBank(uint64_t seed = 0);
 
   // Appends new anomalies to *out. Only full ticks are looked at.
   void Observe(const hc_observation& observation, std::vector<Anomaly>* out);
 
-  // While frozen nothing is learnt: a fault must not become the new normal.
-  void Freeze(bool frozen) { frozen_ = frozen; }
+  // While frozen nothing is learnt: a fault must not become the new normal. All
+  // metrics, or those of some components; forests rest while anything is frozen.
+  void Freeze(bool frozen);
+  void FreezeComponents(const std::set<std::string_view>& components);
   bool frozen() const { return frozen_; }
 
-  // HC_METRIC_COUNT rows, valid as long as the bank.
+  // Forgets the baseline of a metric, "" of all. Returns how many it forgot.
+  size_t Reset(std::string_view metric);
+
+  // HC_METRIC_COUNT rows, and those of the users' metrics in the order of the last
+  // observation; valid until the next one.
   const hc_metric_status* Status() const { return status_.data(); }
+  const hc_metric_status* UserStatus() const { return user_status_.data(); }
+  uint32_t UserCount() const { return n_user_; }
+
+  // Of the series and the forests, and of the series alone.
+  size_t Bytes() const { return SeriesBytes() + frames_.Bytes(); }
+  size_t SeriesBytes() const;
 
  private:
-  static constexpr int kRecent = 8;
-
-  struct Series {
-    RollingZScore zscore;
-    RollingIqr iqr;
-    double last_raw = 0;
-    int64_t last_mono = 0;
-    bool has_last = false;
-    // The burst in progress.
-    int abnormal = 0;  // consecutive abnormal samples
-    int calm = 0;      // consecutive calm samples since
-    bool raised = false;
-    int sign = 0;                          // +1 up, -1 down
-    double first = 0;                      // first value of the streak
-    std::array<double, kRecent> recent{};  // deviations before the streak
-    int n_recent = 0;
-    int next_recent = 0;
+  struct UserSeries {
+    std::string name, component, category, unit;
+    int32_t counter = 0;
+    int32_t bad = 0;
+    int64_t observed_at = 0;
+    bool used = false;
+    bool listed = false;
+    int unlisted_ticks = 0;
+    size_t category_index = 0;
+    MetricSeries series;
   };
 
-  struct Judgement {
-    double deviation = 0;  // signed, in the unit of the better method
-    double zscore = 0;
-    double robust = 0;
-    bool by_iqr = false;
-    bool both = false;
-  };
+  void ObserveShipped(const hc_observation& observation, SeriesTick* tick, std::vector<Anomaly>* out);
+  void ObserveUsers(const hc_observation& observation, SeriesTick* tick, std::vector<Anomaly>* out);
+  void ListUsers(const hc_observation& observation);
+  UserSeries* Find(const hc_user_metric& metric, size_t hint);
+  UserSeries* Place();
+  void Define(const hc_user_metric& metric, UserSeries* user);
+  bool IsFrozen(const char* component) const;
+  void Publish();
 
-  double Value(const hc_observation& observation, size_t metric, Series* series) const;
-  void ObserveOne(const hc_observation& observation, size_t metric, std::vector<Anomaly>* out);
-  Judgement Judge(const Series& series, const MetricDef& def, const hc_settings& settings,
-                  double value) const;
-  void Track(const hc_observation& observation, size_t metric, double value, const Judgement& judgement,
-             std::vector<Anomaly>* out);
-  const char* Shape(const Series& series, double value, int confirmations) const;
-  size_t Needed(const hc_settings& settings) const;
-  bool MayLearn(const Series& series, const hc_settings& settings) const;
-  void Publish(const hc_observation& observation, size_t metric, double value, double zscore);
-  void ClearStatus();
-  void Resize(int window);
-
-  std::vector<Series> series_;
-  std::array<hc_metric_status, HC_METRIC_COUNT> status_;
-  int window_ = 0;
+  uint64_t seed_;
+  std::vector<MetricSeries> series_;
+  std::vector<std::unique_ptr<UserSeries>> users_;
+  std::array<size_t, HC_METRIC_COUNT> category_index_{};
+  std::array<UserSeries*, HC_MAX_USER_METRICS> listed_{};  // by place in the observation
+  MetricFrames frames_;
+  double load_ = 1;
   bool frozen_ = false;
+  std::set<std::string, std::less<>> frozen_components_;
+  std::array<hc_metric_status, HC_METRIC_COUNT> status_;
+  std::array<hc_metric_status, HC_MAX_USER_METRICS> user_status_;
+  uint32_t n_user_ = 0;
 };
 
 }  // namespace heal

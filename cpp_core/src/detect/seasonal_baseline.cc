@@ -5,12 +5,15 @@
 namespace heal {
 
 size_t SeasonalBaseline::BinOf(int64_t time_us) const {
+  if (bins_.empty()) return 0;
   constexpr int64_t kHour = 3600 * int64_t{1000000};
-  const int64_t hours = static_cast<int64_t>(bins_.size());
-  if (hours == 0) return 0;
   const int64_t hour = time_us / kHour - (time_us % kHour < 0 ? 1 : 0);
+  if (hour == last_hour_) return last_bin_;  // nearly always: without a division
+  const int64_t hours = static_cast<int64_t>(bins_.size());
   const int64_t bin = hour % hours;
-  return static_cast<size_t>(bin < 0 ? bin + hours : bin);
+  last_hour_ = hour;
+  last_bin_ = static_cast<size_t>(bin < 0 ? bin + hours : bin);
+  return last_bin_;
 }
 
 bool SeasonalBaseline::Usual(int64_t time_us, double* usual) const {

@@ -34,6 +34,8 @@ class SeasonalBaseline {
   size_t current_ = 0;
   double visit_mean_ = 0;
   double visit_count_ = 0;
+  mutable int64_t last_hour_ = 0;  // and its bin
+  mutable size_t last_bin_ = 0;
 };
 
 }  // namespace heal

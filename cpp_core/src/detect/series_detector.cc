@@ -20,6 +20,13 @@ constexpr double kEvidenceFloor = 0.05;  // nats
 constexpr int kShapeSamples = 12;
 constexpr int kShapeKnown = 4;
 
+// asinh, in a third of the time; what rounding loses near 0 does not count here.
+double Logarithm(double value) {
+  const double size = std::fabs(value);
+  const double logarithm = size > 1e8 ? std::log(2 * size) : std::log(size + std::sqrt(size * size + 1));
+  return value < 0 ? -logarithm : logarithm;
+}
+
 }  // namespace
 
 const char* SeriesShapeName(SeriesShape shape) {
@@ -49,80 +56,100 @@ double SeriesDetector::Observe(int64_t time_us, double value) {
   return Decide(time_us, value);
 }
 
+// While few values are known a mean is that of all of them.
+void SeriesDetector::UpdateGains() {
+  const auto gain = [this](double span) { return 1 / std::min(samples_, span); };
+  gains_ = {gain(settings_.memory), gain(settings_.fast),       gain(settings_.medium),
+            gain(settings_.slow),   gain(settings_.volatility), gain(settings_.evidence)};
+}
+
 // Level and spread, from which follows what is too small to be told apart.
 void SeriesDetector::Measure(double value) {
   const bool first = samples_ == 0;
-  samples_ = std::min(samples_ + 1, settings_.memory + settings_.slow);
+  if (samples_ < settings_.memory + settings_.slow) {
+    ++samples_;
+    UpdateGains();
+  }
   if (first) last_ = fast_ = medium_ = slow_ = value;
-  const double gain = Gain(settings_.memory);
-  mean_ += (value - mean_) * gain;
-  spread_ += (std::fabs(value - mean_) - spread_) * gain;
+  mean_ += (value - mean_) * gains_.memory;
+  spread_ += (std::fabs(value - mean_) - spread_) * gains_.memory;
   floor_ = kLevelRounding * std::fabs(mean_) + kSpreadRounding * spread_ + kSmallest;
 }
 
-double SeriesDetector::Judge(Feature feature, double value, double floor) {
-  return evidences_[feature] = channels_[feature].Learn(value, floor, settings_);
+void SeriesDetector::Feel(Feature feature, double value, double floor) {
+  values_[feature] = value;
+  floors_[feature] = floor;
+  active_[feature] = -1;
 }
 
 // Evidence of all features. Every feature is judged before it learns the value.
 double SeriesDetector::Gather(int64_t time_us, double value) {
   const double step = value - last_;
   last_ = value;
-  double sum = Judge(kValue, value, floor_) + Judge(kStep, step, floor_);
-  sum += Judge(kDeparture, value - medium_, floor_);
-  fast_ += (value - fast_) * Gain(settings_.fast);
-  medium_ += (value - medium_) * Gain(settings_.medium);
-  slow_ += (value - slow_) * Gain(settings_.slow);
-  volatility_ += (std::fabs(step) - volatility_) * Gain(settings_.volatility);
-  sum += Judge(kFastMean, fast_, floor_) + Judge(kSlowMean, slow_, floor_);
+  Feel(kValue, value, floor_);
+  Feel(kStep, step, floor_);
+  Feel(kDeparture, value - medium_, floor_);
+  fast_ += (value - fast_) * gains_.fast;
+  medium_ += (value - medium_) * gains_.medium;
+  slow_ += (value - slow_) * gains_.slow;
+  volatility_ += (std::fabs(step) - volatility_) * gains_.volatility;
+  Feel(kFastMean, fast_, floor_);
+  Feel(kSlowMean, slow_, floor_);
+  Feel(kFastContrast, fast_ - slow_, floor_);
+  Feel(kMediumContrast, medium_ - slow_, floor_);
   repeats_ = step == 0 ? std::min(repeats_ + 1, settings_.memory) : 0;
-  sum += Judge(kRepeats, std::log1p(repeats_), kLogFloor);
-  sum += Judge(kVolatility, std::log(volatility_ + floor_), kLogFloor);
-  sum += JudgeSeason(time_us, value, &day_, kDayResidual, 3);
-  sum += JudgeSeason(time_us, value, &week_, kWeekResidual, 2);
+  Feel(kRepeats, repeats_ == 0 ? 0 : std::log(1 + repeats_), kLogFloor);
+  Feel(kVolatility, std::log(volatility_ + floor_), kLogFloor);
+  const double day = FeelSeason(time_us, value, &day_, kDayResidual, 3);
+  const double week = FeelSeason(time_us, value, &week_, kWeekResidual, 2);
   const double novelty = novelty_.Learn(value);
-  evidences_[kNovelty] = 0;
-  if (novelty >= 0) sum += std::max(0.0, Judge(kNovelty, std::log(novelty + floor_), kLogFloor));
-
-  persistence_ += (sum - persistence_) * Gain(settings_.evidence);
-  if (samples_ > settings_.warm_up) sum += Judge(kPersistence, persistence_, kEvidenceFloor);
-  sum += Judge(kFastContrast, fast_ - slow_, floor_) + Judge(kMediumContrast, medium_ - slow_, floor_);
-  const double logarithm = std::asinh(value / (floor_ / kSpreadRounding));
+  active_[kNovelty] = 0;
+  if (novelty >= 0) Feel(kNovelty, std::log(novelty + floor_), kLogFloor);
+  const double logarithm = Logarithm(value / (floor_ / kSpreadRounding));
   if (samples_ == 1) log_fast_ = log_slow_ = logarithm;
-  log_fast_ += (logarithm - log_fast_) * Gain(settings_.fast);
-  log_slow_ += (logarithm - log_slow_) * Gain(settings_.slow);
-  return sum + Judge(kLogContrast, log_fast_ - log_slow_, kLogFloor);
+  log_fast_ += (logarithm - log_fast_) * gains_.fast;
+  log_slow_ += (logarithm - log_slow_) * gains_.slow;
+  Feel(kLogContrast, log_fast_ - log_slow_, kLogFloor);
+
+  channels_.Learn(values_, floors_, active_, settings_, &evidences_);
+  for (const Feature feature : {kDayResidual, kDayFast, kDayMedium}) evidences_[feature] *= day;
+  for (const Feature feature : {kWeekResidual, kWeekFast}) evidences_[feature] *= week;
+  return Weigh();
+}
+
+double SeriesDetector::Weigh() {
+  const EvidenceChannels::Lanes& e = evidences_;
+  static_assert(kNovelty == 12);
+  // In four parts, which do not wait for each other.
+  double sum = ((e[0] + e[1]) + (e[2] + e[3])) + ((e[4] + e[5]) + (e[6] + e[7])) + ((e[8] + e[9]) + (e[10] + e[11])) + e[12];
+  persistence_ += (sum - persistence_) * gains_.evidence;
+  if (samples_ > settings_.warm_up) sum += persistent_.Learn(persistence_, kEvidenceFloor, settings_);
+  return sum + evidences_[kFastContrast] + evidences_[kMediumContrast] + evidences_[kLogContrast];
 }
 
 // Residuals count by the share of the variation their profile explains: nothing
-// where it explains none, fully from one half.
-double SeriesDetector::JudgeSeason(int64_t time_us, double value, Season* season, Feature first,
-                                   size_t features) {
-  std::fill_n(evidences_.begin() + first, features, 0.0);
+// where it explains none, fully from one half. Returns that weight.
+double SeriesDetector::FeelSeason(int64_t time_us, double value, Season* season, Feature first, size_t features) {
+  std::fill_n(active_.begin() + first, features, 0);
   double usual = 0;
   const bool known = season->profile.Usual(time_us, &usual);
   season->profile.Learn(time_us, value);
   if (!known) return 0;
   const double residual = value - usual;
-  season->count = std::min(season->count + 1, settings_.memory);
+  if (season->count < settings_.memory) season->gain = 1 / ++season->count;
   const double limit = 4 * season->error + floor_ / kSpreadRounding;
-  season->error += (std::min(std::fabs(residual), limit) - season->error) / season->count;
-  season->spread += (std::fabs(value - mean_) - season->spread) / season->count;
+  season->error += (std::min(std::fabs(residual), limit) - season->error) * season->gain;
+  season->spread += (std::fabs(value - mean_) - season->spread) * season->gain;
   const double explained = 1 - season->error / (season->spread + floor_);
   if (explained <= 0) {
     season->fast = season->medium = 0;
     return 0;
   }
-  season->fast += (residual - season->fast) * Gain(settings_.fast);
-  season->medium += (residual - season->medium) * Gain(settings_.medium);
+  season->fast += (residual - season->fast) * gains_.fast;
+  season->medium += (residual - season->medium) * gains_.medium;
   const std::array<double, 3> values = {residual, season->fast, season->medium};
-  const double weight = std::min(1.0, 2 * explained);
-  double sum = 0;
-  for (size_t i = 0; i < features; ++i) {
-    const Feature feature = static_cast<Feature>(first + i);
-    sum += evidences_[feature] = weight * Judge(feature, values[i], floor_);
-  }
-  return sum;
+  for (size_t i = 0; i < features; ++i) Feel(static_cast<Feature>(first + i), values[i], floor_);
+  return std::min(1.0, 2 * explained);
 }
 
 // Raises where the evidence reaches the bar; otherwise the score stays below 0.5.
@@ -158,7 +185,7 @@ void SeriesDetector::Begin(int64_t time_us, double value) {
   const double sudden = std::max({evidences_[kStep], evidences_[kDeparture], evidences_[kDayResidual]});
   const double slow = std::max({evidences_[kFastMean], evidences_[kSlowMean], evidences_[kFastContrast],
                                 evidences_[kMediumContrast], evidences_[kDayMedium]});
-  if (channels_[kVolatility].side() < 0 && evidences_[kVolatility] > std::max(sudden, slow)) {
+  if (channels_.side(kVolatility) < 0 && evidences_[kVolatility] > std::max(sudden, slow)) {
     shape_ = SeriesShape::kVoid;
   } else {
     shape_ = sudden > 0 ? SeriesShape::kSpike : SeriesShape::kDrift;

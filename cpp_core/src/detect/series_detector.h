@@ -30,7 +30,7 @@ const char* SeriesShapeName(SeriesShape shape);
 // OSE. Departures: the features are not independent, so the sum is not a chi
 // square and its bar is a setting; each anomaly raises the bar for a while
 // (habituation).
-// Cost: about 400 ns per value, 8 kB, no allocation after the constructor.
+// Cost: about 250 ns per value, 300 ns when 200 series take turns; 7 kB; no allocation after the constructor.
 // Deterministic; every state is a fading mean, so rounding does not add up.
 class SeriesDetector {
  public:
@@ -52,6 +52,8 @@ class SeriesDetector {
   SeriesShape shape() const { return shape_; }
   int direction() const { return direction_; }    // +1 up, -1 down
   int64_t onset_us() const { return onset_us_; }  // first value that was odd
+  // First value of the odd ones in a row, while the evidence is a quarter of the bar.
+  int64_t streak_us() const { return streak_us_; }
 
  private:
   enum Feature : size_t {
@@ -68,36 +70,50 @@ class SeriesDetector {
     kWeekResidual,
     kWeekFast,
     kNovelty,
-    kPersistence,
     kFastContrast,
     kMediumContrast,
     kLogContrast,
     kFeatures
   };
+  static_assert(kFeatures == EvidenceChannels::kChannels);
 
   // A seasonal profile and how much of the variation it explains.
   struct Season {
-    explicit Season(size_t hours, double gain) : profile(hours, gain) {}
+    Season(size_t hours, double share) : profile(hours, share) {}
     SeasonalBaseline profile;
     double count = 0;
+    double gain = 1;
     double error = 0;   // mean distance from the profile
     double spread = 0;  // mean distance from the mean, over the same values
     double fast = 0;    // running means of the residual
     double medium = 0;
   };
 
+  // Weights of a new value in means over these spans; longer ones follow from the
+  // number of samples while it is short.
+  struct Gains {
+    double memory, fast, medium, slow, volatility, evidence;
+  };
+
   double Gather(int64_t time_us, double value);
-  double Judge(Feature feature, double value, double floor);
-  double JudgeSeason(int64_t time_us, double value, Season* season, Feature first, size_t features);
-  double Gain(double span) const { return samples_ < span ? 1 / samples_ : 1 / span; }
+  double Weigh();
+  void Feel(Feature feature, double value, double floor);
+  double FeelSeason(int64_t time_us, double value, Season* season, Feature first, size_t features);
+  void UpdateGains();
   void Measure(double value);
   double Decide(int64_t time_us, double value);
   void Begin(int64_t time_us, double value);
   void Revise(double value);
 
   SeriesDetectorSettings settings_;
-  std::array<EvidenceChannel, kFeatures> channels_;
-  std::array<double, kFeatures> evidences_{};
+  Gains gains_{};
+  EvidenceChannels channels_;
+  EvidenceChannel persistent_;
+  // Of the last value, by feature.
+  EvidenceChannels::Lanes values_{};
+  EvidenceChannels::Lanes floors_{};
+  EvidenceChannels::Mask active_{};
+  EvidenceChannels::Lanes evidences_{};
   Season day_;
   Season week_;
   WindowNovelty novelty_;

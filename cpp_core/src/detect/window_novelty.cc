@@ -7,47 +7,54 @@
 namespace heal {
 namespace {
 
-// Two doubles the compiler keeps in one register, on any machine.
+// Numbers the compiler keeps in one register, on any machine.
+using Four __attribute__((vector_size(4 * sizeof(float)))) = float;
+using Two __attribute__((vector_size(2 * sizeof(float)))) = float;
 using Pair __attribute__((vector_size(2 * sizeof(double)))) = double;
 
-Pair Load(const double* values) {
-  Pair pair;
-  std::memcpy(&pair, values, sizeof(pair));
-  return pair;
+constexpr float kNever = 1e37F;  // square of a distance to a value that was not there
+
+template <typename Vector, typename Number>
+Vector Load(const Number* from) {
+  Vector vector;
+  std::memcpy(&vector, from, sizeof(vector));
+  return vector;
 }
-
-Pair Square(Pair pair) { return pair * pair; }
-
-Pair Lesser(Pair a, Pair b) { return a < b ? a : b; }
 
 }  // namespace
 
-double WindowNovelty::Nearest() const {
-  Pair nearest = {HUGE_VAL, HUGE_VAL};
-  for (size_t block = 0; block + kBlock <= stored_; block += kBlock) {
-    Pair a = {}, b = {}, c = {}, d = {};
-    for (size_t i = 0; i < kLength; ++i) {
-      const Pair value = {last_[i], last_[i]};
-      const double* const column = windows_[i].data() + block;
-      a += Square(value - Load(column));
-      b += Square(value - Load(column + 2));
-      c += Square(value - Load(column + 4));
-      d += Square(value - Load(column + 6));
-    }
-    nearest = Lesser(nearest, Lesser(Lesser(a, b), Lesser(c, d)));
-  }
-  return std::sqrt(std::min(nearest[0], nearest[1]) / static_cast<double>(kLength));
+WindowNovelty::WindowNovelty() {
+  values_.fill(0);
+  for (auto& row : squares_) row.fill(kNever);
 }
 
 double WindowNovelty::Learn(double value) {
-  std::copy(last_.begin() + 1, last_.end(), last_.begin());
-  last_.back() = value;
-  if (seen_ < kLength && ++seen_ < kLength) return -1;
-  const double novelty = stored_ >= kBlock ? Nearest() : -1;
-  for (size_t i = 0; i < kLength; ++i) windows_[i][next_] = last_[i];
+  const double* const before = values_.data() + next_;  // the last kWindows, oldest first
+  float* const squares = squares_[row_].data();
+  const Pair here = {value, value};
+  Four nearest = {kNever, kNever, kNever, kNever};
+  for (size_t i = 0; i < kWindows; i += 4) {
+    // Differences in double precision: the level may dwarf them. What is too
+    // large for the square becomes infinite and is never the nearest.
+    const Two low = __builtin_convertvector(here - Load<Pair>(before + i), Two);
+    const Two high = __builtin_convertvector(here - Load<Pair>(before + i + 2), Two);
+    const Four distance = {low[0], low[1], high[0], high[1]};
+    const Four square = distance * distance;
+    std::memcpy(squares + i, &square, sizeof(square));
+    const auto row = [&](size_t r) { return Load<Four>(squares_[r].data() + i); };
+    static_assert(kLength == 8);
+    const Four sum = ((row(0) + row(1)) + (row(2) + row(3))) + ((row(4) + row(5)) + (row(6) + row(7)));
+    nearest = sum < nearest ? sum : nearest;
+  }
+  // Values that were not there yet are near to nothing.
+  if (seen_ < kWindows) std::fill_n(squares, kWindows - seen_, kNever);
+  values_[next_] = values_[next_ + kWindows] = value;
   next_ = (next_ + 1) % kWindows;
-  if (stored_ < kWindows) ++stored_;
-  return novelty;
+  row_ = (row_ + 1) % kLength;
+  if (seen_ < kWindows) ++seen_;
+  if (seen_ < kLength + kFirst) return -1;
+  const float least = std::min(std::min(nearest[0], nearest[1]), std::min(nearest[2], nearest[3]));
+  return std::sqrt(static_cast<double>(least) / static_cast<double>(kLength));
 }
 
 }  // namespace heal

@@ -61,6 +61,7 @@ constexpr RefusalDef kRefusals[] = {
     {Refusal::kActionFailed, kNotInState, "remedy \"%\" could not be started",
      "heal_history shows what happened; nothing is left half-done."},
     {Refusal::kBusy, kLimit, "too many requests are under way: %", "Wait until one is finished."},
+    {Refusal::kUnknownMetric, kInvalid, "there is no metric \"%\"", "SELECT metric FROM heal_metrics lists them."},
 };
 
 std::string Complete(const char* message, std::string_view what) {

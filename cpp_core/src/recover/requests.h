@@ -39,6 +39,7 @@ enum class Refusal {
   kCaptureFailed,
   kActionFailed,
   kBusy,
+  kUnknownMetric,
 };
 
 // `what` completes the message (a name or number), `detail` says more, "" none.

@@ -235,7 +235,9 @@ std::string RowText(const AnomalyRow& row) {
                    {"method", row.method},
                    {"shape", row.shape},
                    {"confidence", row.confidence},
-                   {"incident_id", IdOrNull(row.incident_id)}});
+                   {"incident_id", IdOrNull(row.incident_id)},
+                   {"direction", row.direction},
+                   {"onset_at", TimestampText(row.onset_at)}});
 }
 
 std::string RowText(const AuditEntry& row) {

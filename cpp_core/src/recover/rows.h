@@ -22,9 +22,10 @@ struct AnomalyRow {
   std::string category, metric, component;
   double value = 0;
   double score = 0;
-  std::string method, shape;
+  std::string method, shape, direction;
   double confidence = 0;
   int64_t incident_id = 0;  // 0: none
+  int64_t onset_at = 0;     // the first odd sample of the burst
 };
 
 std::string RowText(const Incident& row);
