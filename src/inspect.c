@@ -678,6 +678,7 @@ list_databases(TimestampTz now)
 		pfree(db);
 	}
 	listed_at = now;
+	user_metrics_check_databases(now);
 }
 
 /* ---- turns ---- */

@@ -400,6 +400,7 @@ extern bool inspect_knows_database(const char *name);
 
 extern void user_metrics_load(void);	/* in a transaction */
 /* Is it time to run one in this database, out of the turn of inspections? */
+extern void user_metrics_check_databases(TimestampTz now);
 extern bool user_metrics_due(const char *database, TimestampTz now);
 /* Append the queries to be run there now to a job; the longest unread first. */
 extern uint32 user_metrics_request(const char *database, TimestampTz now, bool with_inspection, StringInfo job);

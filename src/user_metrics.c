@@ -141,6 +141,15 @@ note_failure(KnownMetric *metric, const char *why, TimestampTz now)
 	metric->shown.error[pg_encoding_mbcliplen(PG_UTF8, why, strlen(why), HEAL_METRIC_ERROR - 1)] = '\0';
 }
 
+/* Nobody runs the query of a metric whose database has gone. */
+void
+user_metrics_check_databases(TimestampTz now)
+{
+	for (int i = 0; i < n_known; i++)
+		if (!inspect_knows_database(known[i].database))
+			note_failure(&known[i], "the database does not exist or allows no connections", now);
+}
+
 /* Read the definitions anew; what it raises leaves them as they are. */
 void
 user_metrics_load(void)
@@ -164,13 +173,10 @@ user_metrics_load(void)
 		read_definition(i, &loaded[i]);
 
 	for (int i = 0; i < n; i++)
-	{
 		keep_state(&loaded[i]);
-		if (!inspect_knows_database(loaded[i].database))
-			note_failure(&loaded[i], "the database does not exist or allows no connections", GetCurrentTimestamp());
-	}
 	memcpy(known, loaded, n * sizeof(KnownMetric));
 	n_known = n;
+	user_metrics_check_databases(GetCurrentTimestamp());
 	SPI_finish();
 	MemoryContextSwitchTo(oldcxt);
 

@@ -60,7 +60,7 @@ class Bench:
         self.program = program
         self.folder = pathlib.Path(folder)
 
-    def auc(self, header, train, test, labels, seed, margin=0):
+    def auc(self, header, train, test, labels, seed, margin=0.25):
         files = [self.folder / name for name in ("train.csv", "test.csv", "scores")]
         write_table(files[0], header, train)
         write_table(files[1], header, test)
@@ -126,7 +126,7 @@ def evaluate_windows(bench, folder):
     normal = [window for window in in_time if labels[window] == "Normal"]
     half = len(normal) // 2
     held = True
-    for margin in (0, 0.5):
+    for margin in (0, 0.25, 0.5):
         halves, first = [], []
         for seed in range(HALVES):
             train = random.Random(seed).sample(normal, half)
