@@ -268,10 +268,10 @@ part_recovery() {
 }
 
 # ---- detectors, beside their peers ----
-micro_of() { awk -F, -v n="\"$1\"" '$1 == n {print $4}' "$work/micro"; } # CPU time, in the unit of the benchmark
+micro_of() { awk -v n="$1" '$1 == n {print $4}' "$work/micro"; } # CPU time, in the unit of the benchmark
 peer() { awk -v n="$1" '$1 == n {print $2}' "$work/peers"; }
 part_detect() {
-	taskset -c "$cpu" "$root/build/core/bin/heal-bench-micro" --benchmark_format=csv \
+	taskset -c "$cpu" "$root/build/core/bin/heal-bench-micro" \
 		--benchmark_filter='RollingZScore|RollingIqr|ForestScore|ForestFit|DetectorStage' >"$work/micro" 2>/dev/null
 	if taskset -c "$cpu" /usr/bin/python3 "$root/test/bench/peers.py" >"$work/peers"; then
 		note 'pandas: z-score of a column, ns per value' "$(peer zscore | awk '{printf "%.0f", $1}')"
