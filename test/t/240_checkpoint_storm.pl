@@ -73,7 +73,7 @@ sub verified
 	{
 		$i = incident($node, 'checkpoint_storm', "incident_id = $id");
 		last if $i->{state} =~ /^(?:resolved|escalated)$/;
-		$node->safe_psql('postgres', "SELECT pg_logical_emit_message(false, 'test', repeat('x', 4000000))");
+		$node->safe_psql('postgres', "SELECT pg_logical_emit_message(false, 'test', repeat('x', 2000000))");
 		usleep(100_000);
 	}
 	is($i->{state}, 'resolved', "$name: resolved");
