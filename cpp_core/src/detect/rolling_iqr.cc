@@ -41,6 +41,8 @@ void RollingIqr::Locate(double value) {
   if (located_ && value_ == value) return;
   const double old = full() && !ring_.empty() ? ring_[next_] : value;
   Search(ring_.data(), order_.data(), count_, value, old, &after_, &oldest_);
+  // A value that is no number is not allowed, but must not lead out of the window.
+  if (count_ > 0 && oldest_ >= count_) oldest_ = count_ - 1;
   value_ = value;
   located_ = true;
 }
