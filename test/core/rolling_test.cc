@@ -149,6 +149,119 @@ TEST(RollingIqr, SortedAndReversedInput) {
   }
 }
 
+// What the window holds, kept sorted.
+class SortedWindow {
+ public:
+  explicit SortedWindow(size_t window) : window_(window) {}
+  void Push(double value) {
+    values_.push_back(value);
+    sorted_.insert(std::upper_bound(sorted_.begin(), sorted_.end(), value), value);
+    if (values_.size() <= window_) return;
+    sorted_.erase(std::lower_bound(sorted_.begin(), sorted_.end(), values_.front()));
+    values_.pop_front();
+  }
+  const std::vector<double>& sorted() const { return sorted_; }
+  size_t Below(double value) const {
+    return static_cast<size_t>(std::lower_bound(sorted_.begin(), sorted_.end(), value) - sorted_.begin());
+  }
+  size_t UpTo(double value) const {
+    return static_cast<size_t>(std::upper_bound(sorted_.begin(), sorted_.end(), value) - sorted_.begin());
+  }
+
+ private:
+  size_t window_;
+  std::deque<double> values_;
+  std::vector<double> sorted_;
+};
+
+// Courses that enter and leave the order at different places.
+double Course(int course, int step, Random* random) {
+  switch (course) {
+    case 0:
+      return random->Next();
+    case 1:
+      return std::floor(random->Next() * 3);  // ties
+    case 2:
+      return step;
+    case 3:
+      return -step;
+    case 4:
+      return std::sin(step * 0.01) + random->Next() * 0.001;
+    case 5:
+      return (step / 700 % 2 == 0 ? 1e9 : -1e-300) + std::floor(random->Next() * 2);  // jumps
+    case 6:
+      return step % 2 == 0 ? step : -step;  // both ends
+    case 7:
+      return (step % 3 == 0 ? -0.0 : 0.0);
+    default:
+      return random->Next() < 0.01 ? 1e300 * (random->Next() - 0.5) : step % 97 + random->Next();
+  }
+}
+
+TEST(RollingIqr, IsExactForEachWindowAndCourse) {
+  for (const size_t window : {1, 2, 3, 31, 32, 33, 64, 200, 1000, 4096}) {
+    for (int course = 0; course <= 8; ++course) {
+      Random random;
+      RollingIqr rolling(window);
+      SortedWindow reference(window);
+      const int steps = 4 * static_cast<int>(window) + 5000;
+      for (int i = 0; i < steps; ++i) {
+        const double value = Course(course, i, &random);
+        const double probe = random.Next() < 0.5 || i == 0 ? value : rolling.At(i % rolling.count());
+        ASSERT_EQ(rolling.CountUpTo(probe), reference.UpTo(probe)) << window << " " << course << " " << i;
+        ASSERT_EQ(rolling.CountBelow(probe), reference.Below(probe)) << window << " " << course << " " << i;
+        rolling.Push(value);
+        reference.Push(value);
+        const std::vector<double>& sorted = reference.sorted();
+        ASSERT_EQ(rolling.count(), sorted.size());
+        ASSERT_EQ(rolling.At(0), sorted.front());
+        ASSERT_EQ(rolling.At(rolling.count() - 1), sorted.back());
+        const size_t rank = static_cast<size_t>(random.Next() * static_cast<double>(sorted.size()));
+        ASSERT_EQ(rolling.At(rank), sorted[rank]) << window << " " << course << " " << i << " rank " << rank;
+        const double third = 0.75 * static_cast<double>(sorted.size() - 1);
+        const size_t below = static_cast<size_t>(third);
+        const double next = sorted[std::min(below + 1, sorted.size() - 1)];
+        ASSERT_EQ(rolling.q3(), sorted[below] + (next - sorted[below]) * (third - static_cast<double>(below)));
+        if (i % 500 != 0) continue;
+        for (size_t r = 0; r < sorted.size(); ++r) ASSERT_EQ(rolling.At(r), sorted[r]);
+      }
+    }
+  }
+}
+
+TEST(RollingIqr, GivesBackTheOldestValue) {
+  Random random;
+  RollingIqr rolling(50);
+  std::deque<double> values;
+  for (int i = 0; i < 500; ++i) {
+    const double value = random.Next();
+    values.push_back(value);
+    const double left = rolling.Push(value);
+    ASSERT_EQ(left, values.size() > 50 ? values.front() : value);
+    if (values.size() > 50) values.pop_front();
+  }
+}
+
+// Such values are not allowed; that they do no harm is all that is promised.
+TEST(RollingIqr, WhatIsNoNumberDoesNoHarm) {
+  for (const size_t window : {1, 2, 40, 300}) {
+    Random random;
+    RollingIqr rolling(window);
+    for (int i = 0; i < 5000; ++i) {
+      const double kind = random.Next();
+      double value = random.Next();
+      if (i % 2000 < 1000 && kind < 0.2) value = std::nan("");
+      if (i % 2000 < 1000 && kind > 0.8) value = kind > 0.9 ? HUGE_VAL : -HUGE_VAL;
+      rolling.CountUpTo(value);
+      rolling.CountBelow(value);
+      rolling.Push(value);
+      for (size_t r = 0; r < rolling.count(); r += 7) rolling.At(r);
+      rolling.median();
+      ASSERT_EQ(rolling.count(), std::min<size_t>(window, static_cast<size_t>(i) + 1));
+    }
+  }
+}
+
 TEST(Rolling, NoAllocationAfterTheConstructor) {
   RollingZScore zscore(1000);
   RollingIqr iqr(1000);

@@ -153,6 +153,9 @@ bool MetricSeries::Observe(const SeriesTick& tick, double value, Anomaly* out) {
     Reset();  // a new window size starts the baseline afresh
     learnt_ = std::make_unique<Learnt>(tick.window, DetectorSettings());
   }
+  // Needed after the detector, which takes longer than these need to come.
+  __builtin_prefetch(&learnt_->late[learnt_->next_late]);
+  learnt_->values.Prefetch();
   bool began = false;
   double zscore = kUnknown;
   double score = kUnknown;

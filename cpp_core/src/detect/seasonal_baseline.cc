@@ -13,14 +13,15 @@ size_t SeasonalBaseline::BinOf(int64_t time_us) const {
   const int64_t bin = hour % hours;
   last_hour_ = hour;
   last_bin_ = static_cast<size_t>(bin < 0 ? bin + hours : bin);
+  last_ = bins_[last_bin_];
   return last_bin_;
 }
 
 bool SeasonalBaseline::Usual(int64_t time_us, double* usual) const {
   if (bins_.empty()) return false;
-  const Bin& bin = bins_[BinOf(time_us)];
-  *usual = bin.mean;
-  return bin.visits > 0;
+  BinOf(time_us);
+  *usual = last_.mean;
+  return last_.visits > 0;
 }
 
 void SeasonalBaseline::Learn(int64_t time_us, double value) {

@@ -34,8 +34,11 @@ class SeasonalBaseline {
   size_t current_ = 0;
   double visit_mean_ = 0;
   double visit_count_ = 0;
-  mutable int64_t last_hour_ = 0;  // and its bin
+  // The hour asked for last, its bin and what that holds. A bin changes only when
+  // another hour is seen, so the copy is never stale; most samples need nothing else.
+  mutable int64_t last_hour_ = INT64_MIN;
   mutable size_t last_bin_ = 0;
+  mutable Bin last_{};
 };
 
 }  // namespace heal
