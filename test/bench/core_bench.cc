@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "detect/metric_bank.h"
+#include "catalogue/metrics.h"
 #include "detect/rolling_iqr.h"
 #include "detect/rolling_zscore.h"
 #include "detect/series_detector.h"
@@ -85,7 +86,11 @@ void BM_DetectorStage(benchmark::State& state) {
     o.mono_us += 10'000'000;
     o.now_us = o.mono_us + 1'700'000'000'000'000;
     // Counters grow; gauges lie around a level.
-    for (double& metric : metrics) metric += 1000 + Noise(&seed) / 1e5;
+    for (size_t i = 0; i < metrics.size(); ++i) {
+      const double value = 1000 + Noise(&seed) / 1e5 + Noise(&seed) / 1e5;
+      const bool counter = heal::Metrics()[i].kind == heal::MetricKind::kCounter;
+      metrics[i] = counter ? metrics[i] + value : value;
+    }
     for (hc_user_metric& user : users) {
       user.value = 1e9 + Noise(&seed) + Noise(&seed);
       user.observed_at = o.now_us;
