@@ -8,8 +8,8 @@ use Test::More;
 my $node = heal_node('primary', mode => 'observe', conf => "pg_heal.history_max_events = 100\npg_heal.history_size = 10\n");
 setting_off();
 $node->safe_psql('postgres', <<'SQL');
-INSERT INTO heal.anomalies
-SELECT 1000 + i, now(), 'performance', 'sessions_active', 'sessions', 1, 5, 'zscore', 'spike', 0.5, NULL FROM generate_series(1, 1700) i;
+INSERT INTO heal.anomalies (anomaly_id, observed_at, onset_at, category, metric, component, value, score, method, shape, direction, confidence)
+SELECT 1000 + i, now(), now(), 'performance', 'sessions_active', 'sessions', 1, 5, 'zscore', 'spike', 'up', 0.5 FROM generate_series(1, 1700) i;
 INSERT INTO heal.incidents (incident_id, component, failure_type, category, severity, subject, database, fingerprint, state, opened_at, attempts, resolved_at, outcome, explanation)
 SELECT 1000 + i, 'locks', 'ddl_lock_queue', 'performance', 'warning', 'x' || i, 'postgres', 'f' || i,
        CASE WHEN i = 1 THEN 'escalated' ELSE 'resolved' END, now() - interval '1 day', 0,
