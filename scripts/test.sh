@@ -131,7 +131,7 @@ run_prove() { # name, files...
 	local files tests bad
 	files=$(sed -nE 's/^Files=([0-9]+), Tests=([0-9]+).*/\1 \2/p' "$work/$name.log")
 	tests=${files#* }
-	bad=$(sed -nE 's/.*Failed:? ([0-9]+).*/\1/p' "$work/$name.log" | awk '{s+=$1} END {print s+0}')
+	bad=$(sed -nE 's/.*Wstat: .*Failed: ([0-9]+)\).*/\1/p' "$work/$name.log" | awk '{s+=$1} END {print s+0}')
 	if grep -q '^Result: PASS' "$work/$name.log"; then bad=0; elif [ "$bad" -eq 0 ]; then bad=1; fi
 	say "$name: $((${tests:-0} - bad)) passed, $bad failed"
 	count $((${tests:-0} > bad ? ${tests:-0} - bad : 0)) "$bad"

@@ -634,9 +634,8 @@ collect_facts(Tick *tick)
  * the grades of detectors change without an edit, and edits can avoid triggers.
  */
 static void
-collect_config(Tick *tick)
+collect_config(Tick *tick, uint64 generation)
 {
-	uint64		generation = pg_atomic_read_u64(&heal_shared->config_generation);
 	int64		now = monotonic_us();
 
 	if (generation == config_generation_seen && now < next_config_load)
@@ -656,6 +655,9 @@ collect_config(Tick *tick)
 static void
 collect_all(Tick *tick)
 {
+	/* Before the snapshot: what was announced later may not be in it, and is read the next time. */
+	uint64		generation = pg_atomic_read_u64(&heal_shared->config_generation);
+
 	for (int i = 0; i < HC_METRIC_COUNT; i++)
 		tick->metrics[i] = NAN;
 	tick->extension_ready = true;
@@ -666,7 +668,7 @@ collect_all(Tick *tick)
 	{
 		collect_activity(tick);
 		collect_facts(tick);
-		collect_config(tick);
+		collect_config(tick, generation);
 	}
 	end_read();
 }
